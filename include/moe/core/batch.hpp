@@ -1,0 +1,31 @@
+// SPDX-FileCopyrightText: 2026 the moe authors
+// SPDX-License-Identifier: MIT
+//
+// What a caller may say about the rows of x besides their values.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "moe/core/types.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// Facts about the T rows of one call. Everything is optional; spans are not copied and must live
+/// through the call.
+struct Batch {
+  std::span<const std::uint8_t> mask = {};       ///< [T], 0 = padding: not routed, output row zero
+  std::span<const std::int64_t> token_ids = {};  ///< [T], for routers that look at ids
+  std::uint64_t seed = 0;                        ///< of every random choice in this call
+  std::uint64_t step = 0;  ///< training step; separates the random choices of two steps
+  std::int64_t first_token =
+      0;                  ///< index of row 0 in the whole batch, when that is split over calls
+  bool training = false;  ///< set by the layer: true on the call that fills a tape
+
+  bool is_padding(Index t) const { return !mask.empty() && mask[static_cast<std::size_t>(t)] == 0; }
+};
+
+/// State of a policy that keeps nothing between forward and backward.
+struct NoState {};
+
+MOE_NAMESPACE_END

@@ -1,0 +1,34 @@
+// SPDX-FileCopyrightText: 2026 the moe authors
+// SPDX-License-Identifier: MIT
+//
+// Names of the nonlinearities an FFN expert can be built with.
+#pragma once
+
+#include "moe/kernel/problem.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+struct Identity {
+  static constexpr Activation kActivation = Activation::identity;
+};
+struct Relu {
+  static constexpr Activation kActivation = Activation::relu;
+};
+/// Exact GELU, z * Phi(z).
+struct Gelu {
+  static constexpr Activation kActivation = Activation::gelu;
+};
+/// GELU by its tanh approximation, as GPT-2 and T5 v1.1 use it.
+struct GeluTanh {
+  static constexpr Activation kActivation = Activation::gelu_tanh;
+};
+struct Silu {
+  static constexpr Activation kActivation = Activation::silu;
+};
+
+template <class A>
+concept ActivationName = requires {
+  { A::kActivation } -> std::convertible_to<Activation>;
+};
+
+MOE_NAMESPACE_END

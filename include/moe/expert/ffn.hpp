@@ -1,0 +1,138 @@
+// SPDX-FileCopyrightText: 2026 the moe authors
+// SPDX-License-Identifier: MIT
+//
+// FFN experts: Ffn (two matrices) and GatedFfn (three: SwiGLU, GeGLU, ReGLU).
+#pragma once
+
+#include <numeric>
+#include <vector>
+
+#include "moe/core/error.hpp"
+#include "moe/expert/activation.hpp"
+#include "moe/expert/expert.hpp"
+#include "moe/kernel/ffn.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// y = act(x w_in^T + b_in) w_out^T + b_out, or with `IsGated` (Shazeer 2020, "GLU variants improve
+/// transformer") y = (act(x w_gate^T + b_gate) * (x w_in^T + b_in)) w_out^T + b_out. Weights as in
+/// a PyTorch Linear: w_gate, w_in [H, D], w_out [D, H].
+template <class S, ActivationName Act, bool IsGated>
+class FfnExpert {
+ public:
+  struct Options {
+    bool bias = false;
+  };
+
+  /// Memory of a call on this expert alone. Inside a layer the grouped call keeps its own.
+  struct State {
+    FfnScratch<S> scratch;
+    FfnSaved<S> saved;
+    std::vector<std::int32_t> offset, token;
+    std::vector<S> weight, dweight;
+
+    /// One expert, every row, weight 1.
+    RowGroups<S> all_rows(Index n) {
+      const auto size = static_cast<std::size_t>(n);
+      offset.assign({0, static_cast<std::int32_t>(n)});
+      token.resize(size);
+      std::iota(token.begin(), token.end(), 0);
+      weight.assign(size, S(1));
+      dweight.resize(size);
+      return {offset, token, weight};
+    }
+  };
+
+  FfnExpert() = default;
+
+  /// Uniform weights in +-1/sqrt(fan in). Throws std::invalid_argument unless D and H are at
+  /// least 1.
+  FfnExpert(const Dims& dims, const Options& options, Random& random) {
+    detail::check_positive("moe::FfnExpert", "model_dim", dims.model_dim);
+    detail::check_positive("moe::FfnExpert", "hidden_dim", dims.hidden_dim);
+    const auto make = [&](Parameter<S>& p, Index rows, Index cols, Index fan_in) {
+      p = Parameter<S>(rows, cols);
+      p.init_uniform(random, fan_in);
+    };
+    const Index d = dims.model_dim, h = dims.hidden_dim;
+    if (IsGated) make(w_gate, h, d, d);
+    make(w_in, h, d, d);
+    make(w_out, d, h, h);
+    if (!options.bias) return;
+    if (IsGated) make(b_gate, 1, h, d);
+    make(b_in, 1, h, d);
+    make(b_out, 1, d, h);
+  }
+
+  FfnShape shape() const {
+    return {w_in.value.cols(), w_in.value.rows(), Act::kActivation, IsGated};
+  }
+
+  FfnPointers<const S> pointers() const {
+    const auto data = [](const Parameter<S>& p) { return p.empty() ? nullptr : p.value.data(); };
+    return {data(w_gate), data(w_in), data(w_out), data(b_gate), data(b_in), data(b_out)};
+  }
+
+  /// Gradients of what trains, allocated on first use; null for frozen or absent parts.
+  FfnPointers<S> gradient_pointers() {
+    const auto data = [](Parameter<S>& p) -> S* {
+      if (p.empty() || !p.trainable) return nullptr;
+      p.ensure_grad();
+      return p.grad.data();
+    };
+    return {data(w_gate), data(w_in), data(w_out), data(b_gate), data(b_in), data(b_out)};
+  }
+
+  /// out [n, D] from in [n, D], this expert alone: a dense FFN. Keeps the pre-activations in
+  /// `state`.
+  void forward(MatrixView<const S> in, MatrixView<S> out, State& state,
+               ExecutorRef executor = {}) const {
+    detail::check_size("moe::FfnExpert::forward", "in", in.cols(), "columns", "model_dim",
+                       shape().model_dim);
+    detail::check_shape("moe::FfnExpert::forward", "out", out, in.rows(), in.cols());
+    const FfnPointers<const S> weights = pointers();
+    ffn_forward<S>(shape(), state.all_rows(in.rows()), {&weights, 1}, in, out, state.scratch,
+                   &state.saved, executor);
+  }
+
+  /// Writes din [n, D] and adds to the gradients. Follows one forward with the same `in` and
+  /// `state`.
+  void backward(MatrixView<const S> in, MatrixView<const S> dout, MatrixView<S> din, State& state,
+                ExecutorRef executor = {}) {
+    const FfnPointers<const S> weights = pointers();
+    const FfnPointers<S> gradients = gradient_pointers();
+    for (Index i = 0; i < din.rows(); ++i) std::fill_n(din.row(i), din.cols(), S(0));
+    ffn_backward<S>(shape(), state.all_rows(in.rows()), {&weights, 1}, in, state.saved, dout, din,
+                    {&gradients, 1}, state.dweight, state.scratch, executor);
+  }
+
+  template <class F>
+  void visit_parameters(F&& f) {
+    const auto visit = [&](std::string_view name, Parameter<S>& p) {
+      if (!p.empty()) f(name, p);
+    };
+    visit("w_gate", w_gate);
+    visit("w_in", w_in);
+    visit("w_out", w_out);
+    visit("b_gate", b_gate);
+    visit("b_in", b_in);
+    visit("b_out", b_out);
+  }
+
+  Parameter<S> w_gate;  ///< [H, D], empty when not gated
+  Parameter<S> w_in;    ///< [H, D], the "up" projection of a gated FFN
+  Parameter<S> w_out;   ///< [D, H]
+  Parameter<S> b_gate;  ///< [1, H] or empty
+  Parameter<S> b_in;    ///< [1, H] or empty
+  Parameter<S> b_out;   ///< [1, D] or empty
+};
+
+/// Linear - activation - Linear, e.g. Ffn<float, Relu> (Switch) or Ffn<float, Gelu>.
+template <class S, ActivationName Act = Gelu>
+using Ffn = FfnExpert<S, Act, false>;
+
+/// Gated FFN: SwiGLU with Silu, GeGLU with Gelu, ReGLU with Relu.
+template <class S, ActivationName Act = Silu>
+using GatedFfn = FfnExpert<S, Act, true>;
+
+MOE_NAMESPACE_END

@@ -1,0 +1,62 @@
+// SPDX-FileCopyrightText: 2026 the moe authors
+// SPDX-License-Identifier: MIT
+//
+// What a gate decides: logits [T, E] -> Routing{expert [T, K], weight [T, K], scores [T, E]}.
+#pragma once
+
+#include "moe/core/batch.hpp"
+#include "moe/core/buffer.hpp"
+#include "moe/core/error.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// Marks a place of Routing::expert that holds no choice.
+inline constexpr std::int32_t kNoExpert = -1;
+
+/// Who is chosen, with what weight. A gate writes every value of it.
+template <class S>
+struct Routing {
+  MatrixView<std::int32_t> expert;  ///< [T, K], distinct experts of a token, or kNoExpert
+  MatrixView<S> weight;             ///< [T, K], 0 where there is no expert
+  MatrixView<S> scores;             ///< [T, E], the gate's probabilities; what balance losses see
+
+  Index tokens() const { return expert.rows(); }
+  Index top_k() const { return expert.cols(); }
+  Index num_experts() const { return scores.cols(); }
+
+  void resize(Index t, Index k, Index e) {
+    expert = expert_buffer_.resize(t, k);
+    weight = weight_buffer_.resize(t, k);
+    scores = scores_buffer_.resize(t, e);
+  }
+
+  /// Forgets the choices of padding tokens, so that no later stage sees them.
+  void clear_padding(const Batch& batch) {
+    for (Index t = 0; t < tokens(); ++t) {
+      if (!batch.is_padding(t)) continue;
+      std::fill_n(expert.row(t), top_k(), kNoExpert);
+      std::fill_n(weight.row(t), top_k(), S(0));
+      std::fill_n(scores.row(t), num_experts(), S(0));
+    }
+  }
+
+ private:
+  Buffer<std::int32_t> expert_buffer_;
+  Buffer<S> weight_buffer_;
+  Buffer<S> scores_buffer_;
+};
+
+/// A policy that chooses experts. `State` is memory of one call (NoState when nothing is needed).
+///   forward:  fills routing, already shaped [T, K] and [T, E]
+///   backward: adds to dlogits [T, E], given dweight [T, K] and dscores [T, E], the gradients of
+///             routing.weight and routing.scores; routing is the forward's
+template <class G, class S>
+concept Gate = requires(const G& gate, MatrixView<const S> in, MatrixView<S> out,
+                        Routing<S>& routing, const Routing<S>& decided, const Batch& batch,
+                        typename G::State& state) {
+  { gate.top_k() } -> std::convertible_to<Index>;
+  gate.forward(in, routing, batch, state);
+  gate.backward(decided, in, in, out, state);
+};
+
+MOE_NAMESPACE_END

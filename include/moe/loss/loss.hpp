@@ -1,0 +1,47 @@
+// SPDX-FileCopyrightText: 2026 the moe authors
+// SPDX-License-Identifier: MIT
+//
+// What a balance loss is: logits and routing -> a scalar and its gradients.
+#pragma once
+
+#include <concepts>
+
+#include "moe/plan/plan.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// What a loss may look at. The choices in `routing` and `plan.demanded` are those before capacity;
+/// padding has none.
+template <class S>
+struct LossInput {
+  MatrixView<const S> logits;  ///< [T, E], before temperature
+  const Routing<S>& routing;
+  const Plan& plan;
+  const Batch& batch;
+
+  Index tokens() const { return logits.rows(); }
+  Index num_experts() const { return logits.cols(); }
+
+  /// T without padding.
+  Index real_tokens() const {
+    Index count = 0;
+    for (Index t = 0; t < tokens(); ++t) count += batch.is_padding(t) ? 0 : 1;
+    return count;
+  }
+};
+
+/// Where a loss adds its gradient; both [T, E].
+template <class S>
+struct LossGradient {
+  MatrixView<S> dlogits;  ///< with respect to the router's logits
+  MatrixView<S> dscores;  ///< with respect to routing.scores
+};
+
+/// A value type whose call returns the loss, coefficient included, and adds its gradient. Zero when
+/// every token is padding.
+template <class L, class S>
+concept BalanceLoss = requires(const L& loss, const LossInput<S>& in, LossGradient<S>& gradient) {
+  { loss(in, gradient) } -> std::convertible_to<double>;
+};
+
+MOE_NAMESPACE_END

@@ -1,0 +1,74 @@
+// SPDX-FileCopyrightText: 2026 the moe authors
+// SPDX-License-Identifier: MIT
+//
+// Linear router: logits [T, E] = x [T, D] W^T + b.
+#pragma once
+
+#include "moe/core/error.hpp"
+#include "moe/kernel/linear.hpp"
+#include "moe/router/router.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// One score per expert, a learned linear map of the token (Shazeer et al. 2017; every LLM since).
+template <class S>
+class LinearRouter {
+ public:
+  struct Options {
+    bool bias = false;  ///< adds b [E]; gpt-oss has one, most models do not
+  };
+  struct State {
+    LinearScratch<S> scratch;
+  };
+
+  LinearRouter() = default;
+
+  /// Uniform weights in +-1/sqrt(D). Throws std::invalid_argument unless D and E are at least 1.
+  LinearRouter(const Dims& dims, const Options& options, Random& random) {
+    detail::check_positive("moe::LinearRouter", "model_dim", dims.model_dim);
+    detail::check_positive("moe::LinearRouter", "num_experts", dims.num_experts);
+    weight = Parameter<S>(dims.num_experts, dims.model_dim);
+    weight.init_uniform(random, dims.model_dim);
+    if (options.bias) {
+      bias = Parameter<S>(1, dims.num_experts);
+      bias.init_uniform(random, dims.model_dim);
+    }
+  }
+
+  Index model_dim() const { return weight.value.cols(); }
+  Index num_experts() const { return weight.value.rows(); }
+
+  /// logits_te = sum_d x_td W_ed + b_e.
+  void forward(MatrixView<const S> x, MatrixView<S> logits, const Batch&, State& state,
+               ExecutorRef executor) const {
+    linear_forward<S>(x, weight.value, bias.empty() ? nullptr : bias.value.data(), logits,
+                      state.scratch, executor);
+  }
+
+  /// dx += dlogits W, dW += dlogits^T x, db += sum_t dlogits_t.
+  void backward(MatrixView<const S> x, MatrixView<const S> dlogits, MatrixView<S> dx, State& state,
+                ExecutorRef executor) {
+    MatrixView<S> dweight;
+    S* dbias = nullptr;
+    if (weight.trainable) {
+      weight.ensure_grad();
+      dweight = weight.grad;
+    }
+    if (!bias.empty() && bias.trainable) {
+      bias.ensure_grad();
+      dbias = bias.grad.data();
+    }
+    linear_backward<S>(x, weight.value, dlogits, dx, dweight, dbias, state.scratch, executor);
+  }
+
+  template <class F>
+  void visit_parameters(F&& f) {
+    f(std::string_view("weight"), weight);
+    if (!bias.empty()) f(std::string_view("bias"), bias);
+  }
+
+  Parameter<S> weight;  ///< [E, D]
+  Parameter<S> bias;    ///< [1, E], empty without a bias
+};
+
+MOE_NAMESPACE_END

@@ -1,0 +1,74 @@
+// SPDX-FileCopyrightText: 2026 the moe authors
+// SPDX-License-Identifier: MIT
+//
+// AdamW: Adam with decoupled weight decay.
+#pragma once
+
+#include <cmath>
+
+#include "moe/train/slots.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2;
+/// w -= lr * ((m / (1 - b1^n)) / (sqrt(v / (1 - b2^n)) + eps) + weight_decay * w)
+/// (Loshchilov & Hutter 2019, as in PyTorch). Row vectors (biases) are not decayed. Works on
+/// anything with visit_parameters; frozen parameters are left alone and hold no state.
+template <class S>
+class AdamW {
+ public:
+  struct Options {
+    double lr = 1e-3;
+    double beta1 = 0.9;
+    double beta2 = 0.999;
+    double eps = 1e-8;
+    double weight_decay = 1e-2;
+  };
+
+  explicit AdamW(const Options& options = {}) : options_(options) {}
+
+  Index steps() const { return steps_; }
+
+  /// One step with the learning rate of the options, or with `lr` from a schedule. Throws
+  /// std::invalid_argument when the parameters are not those of the first step.
+  template <class M>
+  void step(M& module) {
+    step(module, options_.lr);
+  }
+  template <class M>
+  void step(M& module, double lr) {
+    first_.check(module, "moe::AdamW::step");
+    second_.check(module, "moe::AdamW::step");
+    ++steps_;
+    const auto n = static_cast<double>(steps_);
+    const double correction1 = 1 - std::pow(options_.beta1, n);
+    const double correction2 = 1 - std::pow(options_.beta2, n);
+    const auto b1 = static_cast<S>(options_.beta1), b2 = static_cast<S>(options_.beta2);
+    const auto rate = static_cast<S>(lr / correction1);
+    const auto root = static_cast<S>(1 / std::sqrt(correction2));
+    const auto eps = static_cast<S>(options_.eps);
+    std::size_t i = 0;
+    module.visit_parameters([&](std::string_view, Parameter<S>& p) {
+      auto& m = first_[i];
+      auto& v = second_[i++];
+      if (!p.trainable || p.grad.size() == 0) return;
+      if (m.size() == 0) {
+        m.setZero(p.value.rows(), p.value.cols());
+        v.setZero(p.value.rows(), p.value.cols());
+      }
+      const bool decays = p.value.rows() > 1;
+      const auto keep = static_cast<S>(decays ? 1 - lr * options_.weight_decay : 1.0);
+      const auto g = p.grad.array();
+      m.array() = b1 * m.array() + (1 - b1) * g;
+      v.array() = b2 * v.array() + (1 - b2) * g * g;
+      p.value.array() = keep * p.value.array() - rate * m.array() / (root * v.array().sqrt() + eps);
+    });
+  }
+
+ private:
+  Options options_;
+  Index steps_ = 0;
+  detail::OptimizerSlots<S> first_, second_;
+};
+
+MOE_NAMESPACE_END
