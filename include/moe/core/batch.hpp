@@ -28,4 +28,7 @@ struct Batch {
 /// State of a policy that keeps nothing between forward and backward.
 struct NoState {};
 
+/// Options of a policy that has none.
+struct NoOptions {};
+
 MOE_NAMESPACE_END

@@ -20,6 +20,8 @@ inline void check_top_k(std::string_view function, const Dims& dims) {
   }
 }
 
+}  // namespace detail
+
 /// p_e = exp(scale l_e - max) / sum. A NaN anywhere in the row makes the whole row NaN, so that a
 /// broken score is seen instead of silently skipped.
 template <class S>
@@ -77,8 +79,8 @@ void weigh_chosen(Routing<S>& routing, Index t, bool renormalize) {
 /// Adds the gradient of one token's logits. With w_j = p_j / sum: dp_j += (dw_j - sum_i w_i dw_i) /
 /// sum.
 template <class S>
-void softmax_gate_backward_row(const Routing<S>& routing, Index t, bool renormalize, S scale,
-                               const S* dweight, const S* dscores, S* dlogits) {
+void softmax_gate_backward(const Routing<S>& routing, Index t, bool renormalize, S scale,
+                           const S* dweight, const S* dscores, S* dlogits) {
   const Index k = routing.top_k(), n = routing.num_experts();
   if (routing.expert(t, 0) == kNoExpert) return;  // padding
   S sum = 1, mean = 0;
@@ -104,5 +106,4 @@ void softmax_gate_backward_row(const Routing<S>& routing, Index t, bool renormal
   }
 }
 
-}  // namespace detail
 MOE_NAMESPACE_END

@@ -48,9 +48,9 @@ class TopKGate {
   void forward(MatrixView<const S> logits, Routing<S>& routing, const Batch&, State&) const {
     const auto scale = static_cast<S>(1 / options_.temperature);
     for (Index t = 0; t < logits.rows(); ++t) {
-      detail::softmax_row(logits.row(t), logits.cols(), scale, routing.scores.row(t));
-      detail::select_top_k(logits.row(t), logits.cols(), top_k_, routing.expert.row(t));
-      detail::weigh_chosen(routing, t, renormalized());
+      softmax_row(logits.row(t), logits.cols(), scale, routing.scores.row(t));
+      select_top_k(logits.row(t), logits.cols(), top_k_, routing.expert.row(t));
+      weigh_chosen(routing, t, renormalized());
     }
   }
 
@@ -60,8 +60,8 @@ class TopKGate {
                 MatrixView<S> dlogits, State&) const {
     const auto scale = static_cast<S>(1 / options_.temperature);
     for (Index t = 0; t < routing.tokens(); ++t) {
-      detail::softmax_gate_backward_row(routing, t, renormalized(), scale, dweight.row(t),
-                                        dscores.row(t), dlogits.row(t));
+      softmax_gate_backward(routing, t, renormalized(), scale, dweight.row(t), dscores.row(t),
+                            dlogits.row(t));
     }
   }
 

@@ -44,9 +44,9 @@ requires requires { typename X::Options; }
 struct OptionsOf<X, O> {
   using type = typename X::Options;
 };
-/// X::Options, or an empty struct for a policy without options.
+/// X::Options, or NoOptions for a policy that names none.
 template <class X>
-using options_of = typename OptionsOf<X, NoState>::type;
+using options_of = typename OptionsOf<X, NoOptions>::type;
 
 }  // namespace detail
 
