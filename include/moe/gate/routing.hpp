@@ -49,14 +49,15 @@ struct Routing {
 /// A policy that chooses experts. `State` is memory of one call (NoState when nothing is needed).
 ///   forward:  fills routing, already shaped [T, K] and [T, E]
 ///   backward: adds to dlogits [T, E], given dweight [T, K] and dscores [T, E], the gradients of
-///             routing.weight and routing.scores; routing is the forward's
+///             routing.weight and routing.scores; routing is the forward's. A gate that learns
+///             also has visit_parameters and adds to its own gradients
 template <class G, class S>
-concept Gate = requires(const G& gate, MatrixView<const S> in, MatrixView<S> out,
+concept Gate = requires(const G& gate, G& trained, MatrixView<const S> in, MatrixView<S> out,
                         Routing<S>& routing, const Routing<S>& decided, const Batch& batch,
                         typename G::State& state) {
   { gate.top_k() } -> std::convertible_to<Index>;
   gate.forward(in, routing, batch, state);
-  gate.backward(decided, in, in, out, state);
+  trained.backward(decided, in, in, out, state);
 };
 
 MOE_NAMESPACE_END

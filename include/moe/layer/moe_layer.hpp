@@ -65,7 +65,7 @@ class MoeLayer {
   static_assert(
       Gate<GateType, S>,
       "moe::MoeLayer: the gate needs State, top_k(), forward(logits, routing, batch, state) "
-      "const and backward(routing, dweight, dscores, dlogits, state) const; see "
+      "const and backward(routing, dweight, dscores, dlogits, state); see "
       "moe/gate/routing.hpp");
   static_assert(
       Expert<ExpertType, S>,
@@ -229,7 +229,8 @@ class MoeLayer {
     router_.backward(x, MatrixView<const S>(dlogits), dx, tape.router_state, tape.executor);
   }
 
-  /// f(name, Parameter<S>&) for "router.*" and "experts.<e>.*", in a fixed order.
+  /// f(name, Parameter<S>&) for "router.*", "gate.*" if the gate learns, and "experts.<e>.*", in
+  /// this order.
   template <class F>
   void visit_parameters(F&& f) {
     std::string full;
@@ -240,6 +241,7 @@ class MoeLayer {
       });
     };
     visit("router.", router_);
+    if constexpr (HasParameters<GateType, S>) visit("gate.", gate_);
     for (std::size_t e = 0; e < experts_.size(); ++e) {
       visit("experts." + std::to_string(e) + ".", experts_[e]);
     }
