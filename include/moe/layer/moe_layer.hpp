@@ -122,10 +122,14 @@ class MoeLayer {
                      "the tape is empty, expected a forward before");
       }
       const Index e = this->routing.num_experts();
+      NoiseRecord<S>* noise = nullptr;
+      if constexpr (requires(typename RouterType::State & state) { state.noise; }) {
+        noise = &this->router_state.noise;
+      }
       LossGradient<S> gradient{{dlogits.data(), tokens, e}, {dscores.data(), tokens, e}};
-      return static_cast<S>(
-          loss(LossInput<S>{{this->logits.data(), tokens, e}, this->routing, this->plan, batch},
-               gradient));
+      const LossInput<S> input{
+          {this->logits.data(), tokens, e}, this->routing, this->plan, batch, noise};
+      return static_cast<S>(loss(input, gradient));
     }
 
     std::uint64_t layer_id = 0;  ///< of the layer that filled it; 0 when empty

@@ -7,6 +7,7 @@
 #include <concepts>
 
 #include "moe/plan/plan.hpp"
+#include "moe/router/noise_record.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -18,6 +19,7 @@ struct LossInput {
   const Routing<S>& routing;
   const Plan& plan;
   const Batch& batch;
+  NoiseRecord<S>* noise = nullptr;  ///< of a noisy router, else null
 
   Index tokens() const { return logits.rows(); }
   Index num_experts() const { return logits.cols(); }

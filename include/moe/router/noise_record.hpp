@@ -1,0 +1,35 @@
+// SPDX-FileCopyrightText: 2026 the moe authors
+// SPDX-License-Identifier: MIT
+//
+// What a noisy router leaves behind for the smooth load estimator, and where gradients come back.
+#pragma once
+
+#include "moe/core/buffer.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// Noisy logits = clean + stddev * normal noise, all [T, E]. A router whose State has a member
+/// `noise` of this type shows it to the losses; a loss adds to dclean and dstddev, and the router's
+/// backward takes them along.
+template <class S>
+struct NoiseRecord {
+  MatrixView<S> clean;
+  MatrixView<S> stddev;  ///< 0 without noise
+  MatrixView<S> dclean;
+  MatrixView<S> dstddev;
+
+  /// Shapes everything; the gradients start at zero.
+  void resize(Index t, Index e) {
+    const MatrixView<S> all = buffer_.resize(4 * t, e);
+    clean = all.middle_rows(0, t);
+    stddev = all.middle_rows(t, t);
+    dclean = all.middle_rows(2 * t, t);
+    dstddev = all.middle_rows(3 * t, t);
+    std::fill_n(dclean.data(), 2 * t * e, S(0));
+  }
+
+ private:
+  Buffer<S> buffer_;
+};
+
+MOE_NAMESPACE_END
