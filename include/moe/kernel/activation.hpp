@@ -1,0 +1,62 @@
+// SPDX-FileCopyrightText: 2026 the moe authors
+// SPDX-License-Identifier: MIT
+//
+// Scalar double-precision activations: the double kernels call them lane by lane.
+#pragma once
+
+#include <cmath>
+#include <numbers>
+
+#include "moe/kernel/problem.hpp"
+
+MOE_NAMESPACE_BEGIN
+namespace detail {
+
+/// x = act(x), and the derivative at the old x. Finite arguments beyond +-40 count as +-40 in the
+/// slope.
+inline void activate_f64(Activation kind, double& x, double& slope) {
+  const double z = x;
+  // Keeps -Inf * 0 and Inf - Inf out; at the bounds the true slope is 0 or 1 to the last bit.
+  const double c = z > 800 ? 800 : z < -800 ? -800 : z;
+  switch (kind) {
+    case Activation::relu:
+      x = z < 0 ? 0 : z;
+      slope = z > 0 ? 1 : x * 0;
+      return;
+    case Activation::silu: {
+      const double s = 1 / (1 + std::exp(-c));
+      x = (z < c ? c : z) * s;
+      slope = s * (1 + c * (1 - s));
+      return;
+    }
+    case Activation::gelu: {
+      const double cdf = 0.5 * std::erfc(-c * (std::numbers::sqrt2 / 2));
+      x = (z < c ? c : z) * cdf;
+      slope = cdf + c * 0.3989422804014327 * std::exp(-c * c / 2);
+      return;
+    }
+    case Activation::gelu_tanh: {
+      constexpr double k2 = 1.5957691216057308;  // 2 sqrt(2/pi)
+      const double s = 1 / (1 + std::exp(-k2 * c * (1 + 0.044715 * c * c)));
+      x = (z < c ? c : z) * s;
+      slope = s + c * s * (1 - s) * k2 * (1 + 3 * 0.044715 * c * c);
+      return;
+    }
+    case Activation::identity:
+      break;
+  }
+  slope = 1;
+}
+
+/// sum of exponentials -> log(sum) + max, without widening the kernels by a logarithm.
+template <class S>
+void add_log(S& sum, S max) {
+  if (max == -std::numeric_limits<S>::infinity() && !(sum == sum)) {
+    sum = max;
+    return;
+  }
+  sum = static_cast<S>(std::log(static_cast<double>(sum)) + static_cast<double>(max));
+}
+
+}  // namespace detail
+MOE_NAMESPACE_END

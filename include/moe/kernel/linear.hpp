@@ -1,0 +1,94 @@
+// SPDX-FileCopyrightText: 2026 the moe authors
+// SPDX-License-Identifier: MIT
+//
+// Dense linear map: y [M, N] = x [M, K] w^T + b, w [N, K], and its gradients.
+#pragma once
+
+#include "moe/core/buffer.hpp"
+#include "moe/core/executor.hpp"
+#include "moe/core/types.hpp"
+#include "moe/kernel/product.hpp"
+#include "moe/kernel/share.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// Scratch of linear_forward and linear_backward.
+template <class S>
+struct LinearScratch {
+  Buffer<S> packed;
+};
+
+namespace detail {
+
+/// y [rows, b.cols] = or += a b^T + bias, threads sharing columns or, when there are few, rows.
+template <class S>
+void multiply_store(const Operand<S>& a, Index rows, Index depth, const PanelSource<S>& b,
+                    const S* bias, MatrixView<S> y, bool accumulate, Buffer<S>& work,
+                    const ExecutorRef& executor) {
+  const KernelTable<S>& table = kernels<S>();
+  const Index panels = b.panels();
+  const Index threads =
+      useful_threads(executor, static_cast<double>(rows) * static_cast<double>(depth * b.cols));
+  const bool by_columns = threads == 1 || panels >= 4 * threads || rows < threads * table.mr;
+  const ProductScratch<S> sizes = scratch_for(table, rows, depth);
+  work.resize(sizes.total() * threads);
+  run_threads(executor, threads, [&](Index i, Index n) {
+    const Range cols = by_columns ? part_of(panels, i, n) : Range{0, panels};
+    const Range mine = by_columns ? Range{0, rows} : part_of(rows, i, n, table.mr);
+    Operand<S> part = a;
+    if (a.index != nullptr && !a.k_major)
+      part.index += mine.begin;
+    else
+      part.data += a.k_major ? mine.begin : mine.begin * a.stride;
+    const Product<S> p{part, mine.end - mine.begin, depth, b, cols.begin, cols.end};
+    Multiply<S>(table, p, work.data() + i * sizes.total(), sizes).run([&](const Block<S>& c) {
+      const Index col = c.panel * kLanes<S>;
+      table.store({c.c, c.ldc, c.rows, std::min(c.panels * kLanes<S>, b.cols - col), nullptr,
+                   nullptr, bias != nullptr ? bias + col : nullptr, y.row(mine.begin + c.row) + col,
+                   y.stride(), accumulate});
+    });
+  });
+}
+
+}  // namespace detail
+
+/// y = x w^T + bias. `bias` [N] or null. One accumulation chain per output, k ascending, then the
+/// bias.
+template <class S>
+void linear_forward(MatrixView<const S> x, MatrixView<const S> w, const S* bias, MatrixView<S> y,
+                    LinearScratch<S>& scratch, ExecutorRef executor) {
+  detail::PanelSource<S> b;
+  b.part[0] = {.data = w.data(), .stride = w.stride()};
+  b.cols = w.rows();
+  detail::multiply_store<S>({.data = x.data(), .stride = x.stride()}, x.rows(), x.cols(), b, bias,
+                            y, false, scratch.packed, executor);
+}
+
+/// Adds to each gradient that is given: dx [M, K] += dy w, dw [N, K] += dy^T x, dbias [N] += sum
+/// dy. An empty dx or dw view, or a null dbias, is skipped.
+template <class S>
+void linear_backward(MatrixView<const S> x, MatrixView<const S> w, MatrixView<const S> dy,
+                     MatrixView<S> dx, MatrixView<S> dw, S* dbias, LinearScratch<S>& scratch,
+                     ExecutorRef executor) {
+  const detail::Operand<S> dy_rows{.data = dy.data(), .stride = dy.stride()};
+  const detail::Operand<S> dy_columns{.data = dy.data(), .stride = dy.stride(), .k_major = true};
+  detail::PanelSource<S> b;
+  if (!dx.empty()) {
+    b.part[0] = {.data = w.data(), .stride = w.stride(), .k_major = true};
+    b.cols = w.cols();
+    detail::multiply_store<S>(dy_rows, dy.rows(), dy.cols(), b, nullptr, dx, true, scratch.packed,
+                              executor);
+  }
+  if (!dw.empty() && dy.rows() > 0) {
+    b.part[0] = {.data = x.data(), .stride = x.stride(), .k_major = true};
+    b.cols = x.cols();
+    detail::multiply_store<S>(dy_columns, dy.cols(), dy.rows(), b, nullptr, dw, true,
+                              scratch.packed, executor);
+  }
+  if (dbias != nullptr && dy.rows() > 0) {
+    detail::kernels<S>().column_sum(
+        {dy.data(), dy.stride(), nullptr, nullptr, dy.rows(), dy.cols(), dbias});
+  }
+}
+
+MOE_NAMESPACE_END

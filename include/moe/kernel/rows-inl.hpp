@@ -1,0 +1,94 @@
+// SPDX-FileCopyrightText: 2026 the moe authors
+// SPDX-License-Identifier: MIT
+//
+// Row kernels of routing: softmax, log-sum-exp, weighted combine. Included inside a target region.
+
+MOE_NAMESPACE_BEGIN
+namespace detail::MOE_ISA {
+
+template <class F>
+typename F::T row_max(const typename F::T* x, Index n, typename F::T scale) {
+  using T = typename F::T;
+  typename F::V best = F::set1(-std::numeric_limits<T>::infinity());
+  const typename F::V factor = F::set1(scale);
+  Index i = 0;
+  for (; i + F::W <= n; i += F::W) {
+    const typename F::V v = F::mul(F::load(x + i), factor);
+    best = F::select_gt(v, best, v, best);
+  }
+  T lane[F::W];
+  F::store(lane, best);
+  T max = lane[0];
+  for (T v : lane) max = v > max ? v : max;
+  for (; i < n; ++i) {
+    const T v = x[i] * scale;
+    max = v > max ? v : max;
+  }
+  return max;
+}
+
+/// Writes e^(scale x - max) to `out` unless it is null; returns the sum (kHalf partial sums).
+template <class F>
+typename F::T exp_sum(const typename F::T* x, Index n, typename F::T scale, typename F::T max,
+                      typename F::T* out) {
+  using T = typename F::T;
+  using V = typename F::V;
+  V sum[kHalf<T> / F::W];
+  for (auto& s : sum) s = F::zero();
+  const V factor = F::set1(scale), shift = F::set1(-max);
+  for (Index i = 0; i < n; i += F::W) {
+    auto& s = sum[i % kHalf<T> / F::W];
+    V e = Math<F>::exp(F::fma(load_part<F>(x + i, n - i), factor, shift));
+    if (out != nullptr) store_part<F>(out + i, e, n - i);
+    if (n - i < F::W) {  // lanes past the end count nothing
+      T lane[F::W] = {};
+      F::store_n(lane, e, n - i);
+      e = F::load(lane);
+    }
+    s = F::add(s, e);
+  }
+  return reduce<F>(sum);
+}
+
+template <class F>
+void softmax(const SoftmaxArgs<typename F::T>& g) {
+  using T = typename F::T;
+  for (Index r = 0; r < g.rows; ++r) {
+    const T* x = g.x + r * g.ldx;
+    const T max = row_max<F>(x, g.cols, g.scale);
+    T* out = g.out != nullptr ? g.out + r * g.ldo : nullptr;
+    const T sum = exp_sum<F>(x, g.cols, g.scale, max, out);
+    if (g.lse != nullptr) {
+      g.lse[r] = sum;
+      // A row of -Inf sums to NaN; its logarithm is -Inf all the same.
+      add_log(g.lse[r], max);
+    }
+    if (out == nullptr) continue;
+    const typename F::V total = F::set1(sum);
+    for (Index i = 0; i < g.cols; i += F::W) {
+      const Index n = g.cols - i;
+      store_part<F>(out + i, F::div(load_part<F>(out + i, n), total), n);
+    }
+  }
+}
+
+template <class F>
+void combine(const CombineArgs<typename F::T>& g) {
+  using T = typename F::T;
+  for (Index t = 0; t < g.rows; ++t) {
+    for (Index col = 0; col < g.cols; col += F::W) {
+      const Index n = g.cols - col;
+      typename F::V sum = F::zero();
+      for (Index j = 0; j < g.k; ++j) {
+        const Index slot = g.slot[t * g.k + j];
+        if (slot < 0) continue;
+        const T weight = g.weight != nullptr ? g.weight[t * g.k + j] : T(1);
+        sum = F::fma(F::set1(weight), load_part<F>(g.x + slot * g.ldx + col, n), sum);
+      }
+      store_part<F>(g.y + t * g.ldy + col, sum, n);
+    }
+  }
+}
+
+}  // namespace detail::MOE_ISA
+MOE_NAMESPACE_END

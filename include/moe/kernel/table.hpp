@@ -1,0 +1,180 @@
+// SPDX-FileCopyrightText: 2026 the moe authors
+// SPDX-License-Identifier: MIT
+//
+// The kernel table: plain function pointers, one table per instruction set and scalar type.
+#pragma once
+
+#include <cstdint>
+
+#include "moe/kernel/isa.hpp"
+#include "moe/kernel/problem.hpp"
+
+MOE_NAMESPACE_BEGIN
+namespace detail {
+
+/// Lanes of a weight panel: 128 bytes per k, in two halves. The same for every instruction set.
+template <class S>
+inline constexpr Index kLanes = static_cast<Index>(128 / sizeof(S));
+template <class S>
+inline constexpr Index kHalf = kLanes<S> / 2;
+
+/// Memory to bring nearer while a product runs: `rows` runs of `bytes`, `stride` bytes apart.
+struct Prefetch {
+  const void* data = nullptr;
+  Index stride = 0;
+  Index rows = 0;
+  Index bytes = 0;
+};
+
+/// c [rows, panels * kLanes] (+)= a b over the k-groups [k0, k0 + kc). `a` holds balanced tiles one
+/// after the other, each [a_depth][tile rows]; panel p of `b` is b + p * b_stride, [kc][kLanes].
+template <class S>
+struct TileArgs {
+  const S* a;
+  Index a_depth;
+  Index k0;
+  Index kc;
+  Index rows;
+  const S* b;
+  Index b_stride;
+  Index panels;
+  S* c;
+  Index ldc;
+  bool first;  ///< start from zero instead of continuing c
+  Prefetch next[2];
+};
+
+/// dst[k * dst_stride + i] = element (first + i, k0 + k) for i < count. Row-wise: that element is
+/// src[row(first + i) * stride + k0 + k]; k-major: src[row(k0 + k) * stride + first + i]. `row`
+/// looks up `index` unless it is null. Lanes from count to `width` get any finite or repeated
+/// value.
+template <class S>
+struct PackArgs {
+  const S* src;
+  const std::int32_t* index;
+  Index stride;
+  Index first;
+  Index count;
+  Index k0;
+  Index kc;
+  S* dst;
+  Index dst_stride;
+  Index width;
+};
+
+/// First product's epilogue. c is [rows, panels]: gated panels hold kHalf gate lanes, then the
+/// kHalf matching up lanes. hidden = weight * act(gate + b_gate) * (in + b_in), or weight * act(in
+/// + b_in).
+template <class S>
+struct ActivateArgs {
+  const S* c;
+  Index ldc;
+  Index rows;
+  Index cols;
+  bool gated;
+  Activation activation;
+  const S* b_gate;
+  const S* b_in;
+  const S* weight;
+  S* hidden;
+  S* saved_gate;  ///< pre-activations, or null
+  S* saved_in;
+  Index ldh;  ///< of hidden and saved
+};
+
+/// Last product's epilogue: y[row(r)] = or += c[r] + weight[r] * bias. `token` null: row(r) = r;
+/// `weight` null: 1; `bias` may be null.
+template <class S>
+struct StoreArgs {
+  const S* c;
+  Index ldc;
+  Index rows;
+  Index cols;
+  const std::int32_t* token;
+  const S* weight;
+  const S* bias;
+  S* y;
+  Index ldy;
+  bool accumulate;
+};
+
+/// Backward's first epilogue, from c = dO W_out: per row and panel <c, a> to `dot`, the gradient of
+/// the pre-activations over themselves, and weight * a to `hidden`.
+template <class S>
+struct ActivateBackwardArgs {
+  const S* c;
+  Index ldc;
+  Index rows;
+  Index cols;
+  bool gated;
+  Activation activation;
+  const S* weight;
+  S* gate;
+  S* in;
+  S* hidden;
+  Index ldh;
+  S* dot;  ///< [rows, lddot], one value per panel
+  Index lddot;
+};
+
+/// sum[j] += the chain over r ascending, from zero, of weight[r] * x[row(r)][j]; `weight` null: 1.
+template <class S>
+struct ColumnSumArgs {
+  const S* x;
+  Index ldx;
+  const std::int32_t* index;
+  const S* weight;
+  Index rows;
+  Index cols;
+  S* sum;
+};
+
+/// out[r] = softmax(scale * x[r]) or, when `out` is null, lse[r] = log sum exp(scale * x[r]).
+template <class S>
+struct SoftmaxArgs {
+  const S* x;
+  Index ldx;
+  Index rows;
+  Index cols;
+  S scale;
+  S* out;
+  Index ldo;
+  S* lse;
+};
+
+/// y[t] = sum over j < k, ascending, of weight[t * k + j] * x[slot[t * k + j]]; slot -1 is skipped.
+template <class S>
+struct CombineArgs {
+  const S* x;
+  Index ldx;
+  const std::int32_t* slot;
+  const S* weight;
+  Index k;
+  Index rows;
+  Index cols;
+  S* y;
+  Index ldy;
+};
+
+/// The kernels of one instruction set. Plain pointers: nothing here depends on it.
+template <class S>
+struct KernelTable {
+  Index mr;  ///< rows of the largest tile
+  Index kc;  ///< k-groups per slice
+  Index mc;  ///< rows per block
+  Index nc;  ///< panels per column group
+  void (*tiles)(const TileArgs<S>&);
+  void (*tiles_bf16)(const TileArgs<S>&);  ///< null without a bf16 product; k-groups are pairs
+  void (*pack_rows)(const PackArgs<S>&);
+  void (*pack_k_major)(const PackArgs<S>&);
+  void (*activate)(const ActivateArgs<S>&);
+  void (*store)(const StoreArgs<S>&);
+  void (*activate_backward)(const ActivateBackwardArgs<S>&);
+  void (*column_sum)(const ColumnSumArgs<S>&);
+  S (*dot)(const S* a, const S* b, Index n);
+  void (*softmax)(const SoftmaxArgs<S>&);
+  void (*combine)(const CombineArgs<S>&);
+};
+
+}  // namespace detail
+MOE_NAMESPACE_END

@@ -1,0 +1,9 @@
+// SPDX-FileCopyrightText: 2026 the moe authors
+// SPDX-License-Identifier: MIT
+//
+// The one translation unit of a test program that compiles the kernels.
+#ifndef MOE_EXTERN_KERNELS
+#define MOE_EXTERN_KERNELS
+#endif
+#define MOE_KERNELS_IMPLEMENTATION
+#include "moe/kernel/kernels.hpp"
