@@ -19,12 +19,7 @@ MOE_TARGET_BEGIN("avx2,fma,f16c,bmi,bmi2,avx512f,avx512bw,avx512dq,avx512vl")
 #define MOE_ISA avx512_kernels
 #include "moe/kernel/vec_avx512-inl.hpp"
 
-#include "moe/kernel/epilogue-inl.hpp"
-#include "moe/kernel/math-inl.hpp"
-#include "moe/kernel/pack-inl.hpp"
-#include "moe/kernel/rows-inl.hpp"
-#include "moe/kernel/table-inl.hpp"
-#include "moe/kernel/tile-inl.hpp"
+#include "moe/kernel/kernels-inl.hpp"
 #undef MOE_ISA
 MOE_TARGET_END
 #endif

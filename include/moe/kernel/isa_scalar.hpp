@@ -15,10 +15,5 @@
 #define MOE_ISA scalar_kernels
 #include "moe/kernel/vec_scalar-inl.hpp"
 
-#include "moe/kernel/epilogue-inl.hpp"
-#include "moe/kernel/math-inl.hpp"
-#include "moe/kernel/pack-inl.hpp"
-#include "moe/kernel/rows-inl.hpp"
-#include "moe/kernel/table-inl.hpp"
-#include "moe/kernel/tile-inl.hpp"
+#include "moe/kernel/kernels-inl.hpp"
 #undef MOE_ISA
