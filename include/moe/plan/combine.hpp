@@ -8,9 +8,14 @@
 
 MOE_NAMESPACE_BEGIN
 
-/// slot_weight[s] = routing.weight of the assignment behind slot s.
+/// slot_weight[s] = routing.weight of the assignment behind slot s. Throws std::invalid_argument on
+/// a routing or a span that does not fit the plan.
 template <class S>
 void gather_slot_weights(const Routing<S>& routing, const Plan& plan, std::span<S> slot_weight) {
+  constexpr auto* kWhere = "moe::gather_slot_weights";
+  detail::check_shape(kWhere, "routing.weight", routing.weight, plan.tokens, plan.top_k);
+  detail::check_size(kWhere, "slot_weight", std::ssize(slot_weight), "values",
+                     "the plan's slot count", plan.count());
   for (std::size_t s = 0; s < plan.origin.size(); ++s) {
     slot_weight[s] = routing.weight(plan.origin[s] / plan.top_k, plan.origin[s] % plan.top_k);
   }
@@ -23,8 +28,8 @@ void combine(MatrixView<const S> rows, const Plan& plan, std::span<const S> slot
              MatrixView<S> y) {
   detail::check_size("moe::combine", "y", y.rows(), "rows", "the plan's token count", plan.tokens);
   detail::check_shape("moe::combine", "rows", rows, plan.count(), y.cols());
-  detail::check_size("moe::combine", "slot_weight", static_cast<Index>(slot_weight.size()),
-                     "values", "the plan's slot count", plan.count());
+  detail::check_size("moe::combine", "slot_weight", std::ssize(slot_weight), "values",
+                     "the plan's slot count", plan.count());
   for (Index t = 0; t < y.rows(); ++t) std::fill_n(y.row(t), y.cols(), S(0));
   for (Index s = 0; s < plan.count(); ++s) {  // slots ascend by expert
     const S weight = slot_weight[static_cast<std::size_t>(s)];
@@ -33,11 +38,20 @@ void combine(MatrixView<const S> rows, const Plan& plan, std::span<const S> slot
   }
 }
 
-/// drows[s] = slot_weight[s] * dy[t], dslot_weight[s] = <rows[s], dy[t]>, t the token of s.
+/// drows[s] = slot_weight[s] * dy[t], dslot_weight[s] = <rows[s], dy[t]>, t the token of s. Throws
+/// std::invalid_argument on a shape that does not fit.
 template <class S>
 void combine_backward(MatrixView<const S> dy, MatrixView<const S> rows, const Plan& plan,
                       std::span<const S> slot_weight, MatrixView<S> drows,
                       std::span<S> dslot_weight) {
+  constexpr auto* kWhere = "moe::combine_backward";
+  detail::check_size(kWhere, "dy", dy.rows(), "rows", "the plan's token count", plan.tokens);
+  detail::check_shape(kWhere, "rows", rows, plan.count(), dy.cols());
+  detail::check_shape(kWhere, "drows", drows, plan.count(), dy.cols());
+  detail::check_size(kWhere, "slot_weight", std::ssize(slot_weight), "values",
+                     "the plan's slot count", plan.count());
+  detail::check_size(kWhere, "dslot_weight", std::ssize(dslot_weight), "values",
+                     "the plan's slot count", plan.count());
   for (std::size_t s = 0; s < plan.token.size(); ++s) {
     const auto i = static_cast<Index>(s);
     const S* in = dy.row(plan.token[s]);

@@ -72,6 +72,7 @@ inline Index expert_capacity(const CapacityOptions& options, Index tokens, Index
   if (!options.factor) return std::numeric_limits<Index>::max();
   const double share = *options.factor * static_cast<double>(tokens) * static_cast<double>(top_k) /
                        static_cast<double>(experts);
+  if (share >= 0x1p62) return std::numeric_limits<Index>::max();  // as good as dropless
   return static_cast<Index>(std::ceil(share * (1 - 1e-12)));
 }
 
