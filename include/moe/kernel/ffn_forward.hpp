@@ -15,9 +15,9 @@ MOE_NAMESPACE_BEGIN
 
 template <class S>
 struct FfnScratch {
-  Buffer<S> hidden;   ///< [N, H] activations times the gate weight
-  Buffer<S> dhidden;  ///< [N, H]
-  Buffer<S> work;     ///< packed operands and blocks, a part per thread
+  Buffer<S> hidden;  ///< [N, H] activations times the gate weight
+  Buffer<S> dot;     ///< [N, panels of H] partial dots of the gate weights' gradients
+  Buffer<S> work;    ///< packed operands and blocks, a part per thread
 };
 
 /// Pre-activations of a training forward, [N, H] each; `gate` is empty for plain experts. Backward

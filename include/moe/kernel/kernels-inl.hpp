@@ -1,8 +1,8 @@
 // SPDX-FileCopyrightText: 2026 the moe authors
 // SPDX-License-Identifier: MIT
 //
-// Every kernel, in order of dependency. Included inside each target region, after its vectors; so no
-// #pragma once here, nor in the files below.
+// Every kernel, in order of dependency. Included inside each target region, after its vectors; so
+// no #pragma once here, nor in the files below.
 
 // clang-format off
 #include "moe/kernel/math-inl.hpp"

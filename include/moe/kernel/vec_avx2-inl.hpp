@@ -36,7 +36,8 @@ struct F32 {
       p += 4;
     }
     if ((n & 2) != 0) {
-      _mm_store_sd(reinterpret_cast<double*>(p), _mm_castps_pd(part));
+      const long long pair = _mm_cvtsi128_si64(_mm_castps_si128(part));
+      __builtin_memcpy(p, &pair, sizeof(pair));
       part = _mm_movehl_ps(part, part);
       p += 2;
     }
