@@ -30,6 +30,7 @@ class FfnExpert {
     FfnSaved<S> saved;
     std::vector<std::int32_t> offset, token;
     std::vector<S> weight, dweight;
+    Index kept_rows = -1;  ///< rows of the forward that waits for its backward; -1 without one
 
     /// One expert, every row, weight 1.
     RowGroups<S> all_rows(Index n) {
@@ -90,15 +91,28 @@ class FfnExpert {
     detail::check_size("moe::FfnExpert::forward", "in", in.cols(), "columns", "model_dim",
                        shape().model_dim);
     detail::check_shape("moe::FfnExpert::forward", "out", out, in.rows(), in.cols());
+    detail::check_no_alias("moe::FfnExpert::forward", "in", in, "out", out);
     const FfnPointers<const S> weights = pointers();
     ffn_forward<S>(shape(), state.all_rows(in.rows()), {&weights, 1}, in, out, state.scratch,
                    &state.saved, executor);
+    state.kept_rows = in.rows();
   }
 
   /// Writes din [n, D] and adds to the gradients. Follows one forward with the same `in` and
-  /// `state`.
+  /// `state`, which it consumes. Throws std::invalid_argument without that forward, or on a shape
+  /// that does not fit; nothing is then changed.
   void backward(MatrixView<const S> in, MatrixView<const S> dout, MatrixView<S> din, State& state,
                 ExecutorRef executor = {}) {
+    constexpr auto* kWhere = "moe::FfnExpert::backward";
+    if (state.kept_rows < 0) {
+      detail::fail(kWhere, "the state is empty, expected one forward before each backward");
+    }
+    detail::check_shape(kWhere, "in", in, state.kept_rows, shape().model_dim);
+    detail::check_shape(kWhere, "dout", dout, state.kept_rows, shape().model_dim);
+    detail::check_shape(kWhere, "din", din, state.kept_rows, shape().model_dim);
+    detail::check_no_alias(kWhere, "in", in, "din", din);
+    detail::check_no_alias(kWhere, "dout", dout, "din", din);
+    state.kept_rows = -1;
     const FfnPointers<const S> weights = pointers();
     const FfnPointers<S> gradients = gradient_pointers();
     for (Index i = 0; i < din.rows(); ++i) std::fill_n(din.row(i), din.cols(), S(0));
