@@ -19,7 +19,9 @@ struct LossInput {
   const Routing<S>& routing;
   const Plan& plan;
   const Batch& batch;
-  NoiseRecord<S>* noise = nullptr;  ///< of a noisy router, else null
+  NoiseRecord<S>* noise = nullptr;    ///< of a noisy router, else null
+  Buffer<double>* scratch = nullptr;  ///< memory that outlives the call; null: the call's own
+  mutable Buffer<double> own_scratch = {};
 
   Index tokens() const { return logits.rows(); }
   Index num_experts() const { return logits.cols(); }
@@ -30,13 +32,30 @@ struct LossInput {
     for (Index t = 0; t < tokens(); ++t) count += batch.is_padding(t) ? 0 : 1;
     return count;
   }
+
+  /// Room for sums in double, all zero; valid until the next call. A loss asks once.
+  std::span<double> zeros(Index count) const {
+    Buffer<double>& buffer = scratch != nullptr ? *scratch : own_scratch;
+    const std::span<double> values = buffer.resize(count);
+    std::fill(values.begin(), values.end(), 0.0);
+    return values;
+  }
+
+  /// f(t) for every token that is not padding, in order.
+  template <class F>
+  void for_real_tokens(F&& f) const {
+    for (Index t = 0; t < tokens(); ++t) {
+      if (!batch.is_padding(t)) f(t);
+    }
+  }
 };
 
-/// Where a loss adds its gradient; both [T, E].
+/// Where a loss adds its gradient.
 template <class S>
 struct LossGradient {
-  MatrixView<S> dlogits;  ///< with respect to the router's logits
-  MatrixView<S> dscores;  ///< with respect to routing.scores
+  MatrixView<S> dlogits;       ///< [T, E], with respect to the router's logits
+  MatrixView<S> dscores;       ///< [T, E], with respect to routing.scores
+  MatrixView<S> dweight = {};  ///< [T, K], with respect to routing.weight
 };
 
 /// A value type whose call returns the loss, coefficient included, and adds its gradient. Zero when

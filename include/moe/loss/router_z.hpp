@@ -4,41 +4,30 @@
 // Router z-loss: coefficient * mean_t (logsumexp_e logits_te)^2.
 #pragma once
 
-#include <cmath>
-
-#include "moe/loss/loss.hpp"
+#include "moe/loss/distribution.hpp"
 
 MOE_NAMESPACE_BEGIN
 
 /// Keeps the router's logits small (Zoph et al. 2022, ST-MoE). The mean is over real tokens;
 /// padding counts neither above nor below the line. With all logits zero the value is coefficient *
-/// (ln E)^2.
+/// (ln E)^2. For the mean over layers or micro-batches (mesh, MegaBlocks) divide the coefficient.
 struct RouterZLoss {
   double coefficient = 1e-3;
 
   /// d/dl_te = coefficient * 2 z_t softmax(l_t)_e / T.
   template <class S>
   double operator()(const LossInput<S>& in, LossGradient<S>& gradient) const {
-    const Index tokens = in.real_tokens();
-    if (tokens == 0) return 0;
-    const double scale = coefficient / static_cast<double>(tokens);
+    const double scale = coefficient / static_cast<double>(std::max<Index>(1, in.real_tokens()));
     double value = 0;
-    for (Index t = 0; t < in.tokens(); ++t) {
-      if (in.batch.is_padding(t)) continue;
-      const S* logits = in.logits.row(t);
-      const double largest =
-          static_cast<double>(*std::max_element(logits, logits + in.num_experts()));
-      double sum = 0;
-      for (Index e = 0; e < in.num_experts(); ++e) {
-        sum += std::exp(static_cast<double>(logits[e]) - largest);
-      }
-      const double z = largest + std::log(sum);
+    in.for_real_tokens([&](Index t) {
+      const S* l = in.logits.row(t);
+      const double z = detail::log_sum_exp(l, in.num_experts());
       value += scale * z * z;
       for (Index e = 0; e < in.num_experts(); ++e) {
-        const double p = std::exp(static_cast<double>(logits[e]) - z);
+        const double p = std::exp(static_cast<double>(l[e]) - z);
         gradient.dlogits(t, e) += static_cast<S>(scale * 2 * z * p);
       }
-    }
+    });
     return value;
   }
 };
