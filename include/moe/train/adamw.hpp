@@ -44,6 +44,8 @@ class AdamW {
     const double correction1 = 1 - std::pow(options_.beta1, n);
     const double correction2 = 1 - std::pow(options_.beta2, n);
     const auto b1 = static_cast<S>(options_.beta1), b2 = static_cast<S>(options_.beta2);
+    // In double first: in float 1 - 0.999 is off by 5e-5.
+    const auto a1 = static_cast<S>(1 - options_.beta1), a2 = static_cast<S>(1 - options_.beta2);
     const auto rate = static_cast<S>(lr / correction1);
     const auto root = static_cast<S>(1 / std::sqrt(correction2));
     const auto eps = static_cast<S>(options_.eps);
@@ -59,8 +61,8 @@ class AdamW {
       const bool decays = p.value.rows() > 1;
       const auto keep = static_cast<S>(decays ? 1 - lr * options_.weight_decay : 1.0);
       const auto g = p.grad.array();
-      m.array() = b1 * m.array() + (1 - b1) * g;
-      v.array() = b2 * v.array() + (1 - b2) * g * g;
+      m.array() = b1 * m.array() + a1 * g;
+      v.array() = b2 * v.array() + a2 * g * g;
       p.value.array() = keep * p.value.array() - rate * m.array() / (root * v.array().sqrt() + eps);
     });
   }
