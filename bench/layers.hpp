@@ -39,15 +39,62 @@ inline void round_to_bf16(moe::Matrix<float>& m) {
 }
 
 template <class Expert>
+using LayerOf = moe::MoeLayer<float, moe::LinearRouter<float>, moe::TopKGate, Expert>;
+
+/// `zipf`: expert e is wanted as if its frequency were about 1 / (e + 1)^zipf; 0 is uniform.
+inline moe::LinearRouter<float> random_router(const Shape& shape, double zipf) {
+  const Index d = shape.model_dim, e_count = shape.num_experts;
+  moe::LinearRouter<float> router;
+  router.weight = moe::Parameter<float>(e_count, d);
+  fill_uniform(7, std::sqrt(3.0f / static_cast<float>(d)), router.weight.value.data(), e_count * d);
+  if (zipf != 0) {
+    router.bias = moe::Parameter<float>(1, e_count);
+    for (Index e = 0; e < e_count; ++e) {
+      router.bias.value(0, e) = static_cast<float>(-zipf * std::log(static_cast<double>(e + 1)));
+    }
+  }
+  return router;
+}
+
+/// Weights of variance 1 / fan in, filled fast enough for gigabytes.
+template <class Expert>
+LayerOf<Expert> random_layer(const Shape& shape, Dtype dtype, double zipf = 0) {
+  const Index d = shape.model_dim, h = shape.hidden_dim;
+  std::uint32_t seed = 1;
+  const auto fill = [&](moe::Parameter<float>& p, Index rows, Index cols) {
+    p.value.resize(rows, cols);
+    fill_uniform(seed++ * 0x632BE5ABu, std::sqrt(3.0f / static_cast<float>(cols)), p.value.data(),
+                 rows * cols);
+    if (dtype == Dtype::bf16) round_to_bf16(p.value);
+  };
+  std::vector<Expert> experts(static_cast<std::size_t>(shape.num_experts));
+  for (Expert& expert : experts) {
+    if (shape.gated) fill(expert.w_gate, h, d);
+    fill(expert.w_in, h, d);
+    fill(expert.w_out, d, h);
+  }
+  const moe::TopKGate gate({d, h, shape.num_experts, shape.top_k}, {});
+  return LayerOf<Expert>(random_router(shape, zipf), gate, std::move(experts));
+}
+
+/// f.operator()<Expert>() for the expert type of a shape.
+template <class F>
+auto with_expert(const Shape& shape, const F& f) {
+  using moe::Ffn, moe::GatedFfn;
+  if (shape.gated) return f.template operator()<GatedFfn<float, moe::Silu>>();
+  if (shape.act == Act::relu) return f.template operator()<Ffn<float, moe::Relu>>();
+  return f.template operator()<Ffn<float, moe::Gelu>>();
+}
+
+template <class Expert>
 class Layers : public LayerSet {
  public:
-  using Layer = moe::MoeLayer<float, moe::LinearRouter<float>, moe::TopKGate, Expert>;
+  using Layer = LayerOf<Expert>;
 
-  /// `zipf`: expert e is wanted as if its frequency were about 1 / (e + 1)^zipf; 0 is uniform.
   Layers(const Shape& shape, Dtype dtype, Index copies, double zipf)
       : shape_(shape), dtype_(dtype) {
     layers_.reserve(dtype == Dtype::f32 ? static_cast<std::size_t>(copies) : 1);
-    layers_.push_back(make(zipf));
+    layers_.push_back(random_layer<Expert>(shape, dtype, zipf));
     if (dtype == Dtype::f32) {
       while (std::ssize(layers_) < copies) layers_.push_back(layers_.front());
     } else {
@@ -129,35 +176,6 @@ class Layers : public LayerSet {
     typename Layer::Workspace workspace_;
   };
 
-  Layer make(double zipf) const {
-    const Index d = shape_.model_dim, h = shape_.hidden_dim;
-    std::uint32_t seed = 1;
-    const auto fill = [&](moe::Parameter<float>& p, Index rows, Index cols, double bound) {
-      p.value.resize(rows, cols);
-      fill_uniform(seed++ * 0x632BE5ABu, static_cast<float>(bound), p.value.data(), rows * cols);
-    };
-    moe::LinearRouter<float> router;
-    fill(router.weight, shape_.num_experts, d, std::sqrt(3.0 / static_cast<double>(d)));
-    if (zipf != 0) {
-      router.bias = moe::Parameter<float>(1, shape_.num_experts);
-      for (Index e = 0; e < shape_.num_experts; ++e) {
-        router.bias.value(0, e) = static_cast<float>(-zipf * std::log(static_cast<double>(e + 1)));
-      }
-    }
-    std::vector<Expert> experts(static_cast<std::size_t>(shape_.num_experts));
-    for (Expert& expert : experts) {
-      const double in_bound = std::sqrt(3.0 / static_cast<double>(d));
-      if (shape_.gated) fill(expert.w_gate, h, d, in_bound);
-      fill(expert.w_in, h, d, in_bound);
-      fill(expert.w_out, d, h, std::sqrt(3.0 / static_cast<double>(h)));
-      if (dtype_ == Dtype::bf16) {
-        for (auto* p : {&expert.w_gate, &expert.w_in, &expert.w_out}) round_to_bf16(p->value);
-      }
-    }
-    const moe::Dims dims{d, h, shape_.num_experts, shape_.top_k};
-    return Layer(std::move(router), moe::TopKGate(dims, {}), std::move(experts));
-  }
-
   void store_bf16(Index copies) {
     const Index matrix = shape_.model_dim * shape_.hidden_dim;
     const auto size = static_cast<std::size_t>(shape_.num_experts * shape_.expert_values());
@@ -187,13 +205,9 @@ class Layers : public LayerSet {
 
 inline std::unique_ptr<LayerSet> make_layers(const Shape& shape, Dtype dtype, Index copies,
                                              double zipf) {
-  using moe::Ffn, moe::GatedFfn;
-  const auto make = [&]<class Expert>() -> std::unique_ptr<LayerSet> {
+  return with_expert(shape, [&]<class Expert>() -> std::unique_ptr<LayerSet> {
     return std::make_unique<Layers<Expert>>(shape, dtype, copies, zipf);
-  };
-  if (shape.gated) return make.template operator()<GatedFfn<float, moe::Silu>>();
-  if (shape.act == Act::relu) return make.template operator()<Ffn<float, moe::Relu>>();
-  return make.template operator()<Ffn<float, moe::Gelu>>();
+  });
 }
 
 }  // namespace bench
