@@ -5,7 +5,7 @@
 #pragma once
 
 #include "moe/core/error.hpp"
-#include "moe/kernel/linear.hpp"
+#include "moe/router/parameters.hpp"
 #include "moe/router/router.hpp"
 
 MOE_NAMESPACE_BEGIN
@@ -14,8 +14,10 @@ MOE_NAMESPACE_BEGIN
 template <class S>
 class LinearRouter {
  public:
+  using Scalar = S;
   struct Options {
-    bool bias = false;  ///< adds b [E]; gpt-oss has one, most models do not
+    bool bias = false;       ///< adds b [E]; gpt-oss has one, most models do not
+    bool zero_init = false;  ///< start at zero: all experts alike (Shazeer et al. 2017)
   };
   struct State {
     LinearScratch<S> scratch;
@@ -23,15 +25,16 @@ class LinearRouter {
 
   LinearRouter() = default;
 
-  /// Uniform weights in +-1/sqrt(D). Throws std::invalid_argument unless D and E are at least 1.
+  /// Uniform weights in +-1/sqrt(D), or zero. Throws std::invalid_argument unless D and E are at
+  /// least 1.
   LinearRouter(const Dims& dims, const Options& options, Random& random) {
     detail::check_positive("moe::LinearRouter", "model_dim", dims.model_dim);
     detail::check_positive("moe::LinearRouter", "num_experts", dims.num_experts);
     weight = Parameter<S>(dims.num_experts, dims.model_dim);
-    weight.init_uniform(random, dims.model_dim);
+    if (!options.zero_init) weight.init_uniform(random, dims.model_dim);
     if (options.bias) {
       bias = Parameter<S>(1, dims.num_experts);
-      bias.init_uniform(random, dims.model_dim);
+      if (!options.zero_init) bias.init_uniform(random, dims.model_dim);
     }
   }
 
@@ -48,17 +51,7 @@ class LinearRouter {
   /// dx += dlogits W, dW += dlogits^T x, db += sum_t dlogits_t.
   void backward(MatrixView<const S> x, MatrixView<const S> dlogits, MatrixView<S> dx, State& state,
                 ExecutorRef executor) {
-    MatrixView<S> dweight;
-    S* dbias = nullptr;
-    if (weight.trainable) {
-      weight.ensure_grad();
-      dweight = weight.grad;
-    }
-    if (!bias.empty() && bias.trainable) {
-      bias.ensure_grad();
-      dbias = bias.grad.data();
-    }
-    linear_backward<S>(x, weight.value, dlogits, dx, dweight, dbias, state.scratch, executor);
+    detail::linear_backward_into<S>(weight, &bias, x, dlogits, dx, state.scratch, executor);
   }
 
   template <class F>

@@ -17,6 +17,7 @@ MOE_NAMESPACE_BEGIN
 ///   forward:  writes logits; must not change x; a row of logits depends on its row of x alone
 ///   backward: adds to dx and to the parameters' gradients, given dlogits and the forward's x and
 ///   state
+/// A router that noise, jitter or a cap may wrap also names its `Scalar` and its `Options`.
 template <class R, class S>
 concept Router = requires(const R& router, R& trained, MatrixView<const S> in, MatrixView<S> out,
                           const Batch& batch, typename R::State& state, ExecutorRef executor) {

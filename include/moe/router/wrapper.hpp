@@ -1,0 +1,41 @@
+// SPDX-FileCopyrightText: 2026 the moe authors
+// SPDX-License-Identifier: MIT
+//
+// What routers share that stand around another router: InputJitter<LogitCap<LinearRouter<float>>>.
+#pragma once
+
+#include "moe/core/buffer.hpp"
+#include "moe/core/error.hpp"
+#include "moe/router/router.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// True when a router's State shows a noise record to the losses.
+template <class R>
+inline constexpr bool adds_noise = requires(typename R::State& state) {
+  state.noise;
+};
+
+/// The part of a router around `Base` that is Base's own: its sizes, and its parameters under their
+/// plain names, so that a wrapper comes and goes without renaming a checkpoint. A wrapper's State
+/// derives from Base::State: the losses find the noise record in there however deep it is.
+template <class Base>
+struct RouterWrapper {
+  using Scalar = typename Base::Scalar;
+
+  RouterWrapper() = default;
+  RouterWrapper(const Dims& dims, const typename Base::Options& options, Random& random)
+      : base(dims, options, random) {}
+
+  Index model_dim() const { return base.model_dim(); }
+  Index num_experts() const { return base.num_experts(); }
+
+  template <class F>
+  void visit_parameters(F&& f) {
+    base.visit_parameters(f);
+  }
+
+  Base base;
+};
+
+MOE_NAMESPACE_END
