@@ -23,28 +23,58 @@ void pack_rows_plain(const PackArgs<typename F::T>& g) {
   }
 }
 
-/// W rows at a time through a register transpose of 4 columns; missing rows repeat the first.
+/// Stores a column of a strip. The last vector of a strip may spill over the strip's end when
+/// nothing behind it is written yet (k ascends, and so do tiles): masked stores are slow.
+template <class F, bool Spill>
+MOE_ALWAYS_INLINE void store_column(typename F::T* out, typename F::V x, Index lanes) {
+  if (Spill || lanes >= F::W) return F::store(out, x);
+  F::store_n(out, x, lanes);
+}
+
+template <class F, bool Spill, std::size_t... I>
+MOE_ALWAYS_INLINE void store_columns(typename F::T* out, Index stride, const typename F::V* column,
+                                     Index lanes, std::index_sequence<I...>) {
+  (store_column<F, Spill>(out + static_cast<Index>(I) * stride, column[I], lanes), ...);
+}
+
+template <class F>
+MOE_ALWAYS_INLINE void prefetch_rows(const typename F::T* const* row, Index k, Index ahead,
+                                     Index lanes) {
+  for (Index i = 0; i < F::W && i < lanes; ++i) {
+    // By address: what comes next may be another matrix, or end before this row does.
+    const auto at =
+        reinterpret_cast<std::uintptr_t>(row[i] + k) + static_cast<std::uintptr_t>(ahead);
+    __builtin_prefetch(reinterpret_cast<const void*>(at), 0, 2);
+  }
+}
+
+/// W rows at a time through register transposes; missing rows repeat the first.
+template <class F, bool Spill>
+MOE_ALWAYS_INLINE void pack_strip(const PackArgs<typename F::T>& g, Index i0) {
+  using T = typename F::T;
+  const Index lanes = g.width - i0;
+  const T* row[F::W];
+  for (Index i = 0; i < F::W; ++i) {
+    const Index r = i0 + i < g.count ? i0 + i : 0;
+    row[i] = g.src + pack_row(g.index, g.first + r) * g.stride + g.k0;
+  }
+  T* out = g.dst + i0;
+  Index k = 0;
+  for (; k + 4 <= g.kc; k += 4, out += 4 * g.dst_stride) {
+    if (g.ahead != 0 && k % 16 == 0) prefetch_rows<F>(row, k, g.ahead, lanes);
+    typename F::V column[4];
+    F::transpose4(row, k, column);
+    store_columns<F, Spill>(out, g.dst_stride, column, lanes, std::make_index_sequence<4>());
+  }
+  for (; k < g.kc; ++k, out += g.dst_stride) {
+    for (Index i = 0; i < F::W && i < lanes; ++i) out[i] = row[i][k];
+  }
+}
+
 template <class F>
 void pack_rows_transposed(const PackArgs<typename F::T>& g) {
-  using T = typename F::T;
-  for (Index i0 = 0; i0 < g.width; i0 += F::W) {
-    const Index lanes = g.width - i0 < F::W ? g.width - i0 : F::W;
-    const T* row[F::W];
-    for (Index i = 0; i < F::W; ++i) {
-      const Index r = i0 + i < g.count ? i0 + i : 0;
-      row[i] = g.src + pack_row(g.index, g.first + r) * g.stride + g.k0;
-    }
-    T* out = g.dst + i0;
-    Index k = 0;
-    for (; k + 4 <= g.kc; k += 4) {
-      typename F::V column[4];
-      F::transpose4(row, k, column);
-      for (int j = 0; j < 4; ++j, out += g.dst_stride) F::store_n(out, column[j], lanes);
-    }
-    for (; k < g.kc; ++k, out += g.dst_stride) {
-      for (Index i = 0; i < lanes; ++i) out[i] = row[i][k];
-    }
-  }
+  if (g.width <= F::W) return pack_strip<F, true>(g, 0);
+  for (Index i0 = 0; i0 < g.width; i0 += F::W) pack_strip<F, false>(g, i0);
 }
 
 template <class F>
@@ -58,12 +88,14 @@ void pack_rows(const PackArgs<typename F::T>& g) {
 template <class F>
 void pack_k_major(const PackArgs<typename F::T>& g) {
   const auto* src = g.src + g.first;
+  const Index whole = g.count / F::W * F::W;
   for (Index k = 0; k < g.kc; ++k) {
     const auto* row = src + pack_row(g.index, g.k0 + k) * g.stride;
     auto* out = g.dst + k * g.dst_stride;
     Index i = 0;
-    for (; i + F::W <= g.count; i += F::W) F::store(out + i, F::load(row + i));
-    if (i < g.count) F::store_n(out + i, F::load_n(row + i, g.count - i), g.count - i);
+    for (; i < whole; i += F::W) F::store(out + i, F::load(row + i));
+    // The last lanes may spill over the row: the next k, or the next tile, comes after.
+    if (i < g.count) F::store(out + i, F::load_n(row + i, g.count - i));
     for (i = g.count; i < g.width; ++i) out[i] = 0;
   }
 }

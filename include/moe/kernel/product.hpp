@@ -79,9 +79,10 @@ struct Product {
 /// Packs elements (first + i, k0 + k), i < count, k < kc, to dst[k * dst_stride + i].
 template <class S>
 void pack(const KernelTable<S>& table, const Operand<S>& m, Index first, Index count, Index k0,
-          Index kc, S* dst, Index dst_stride, Index width) {
+          Index kc, S* dst, Index dst_stride, Index width, Index ahead = 0) {
   const Index head = std::clamp<Index>(m.split - k0, 0, kc);
-  PackArgs<S> args{m.data, m.index, m.stride, first, count, k0, head, dst, dst_stride, width};
+  PackArgs<S> args{m.data, m.index, m.stride,   first, count, k0,
+                   head,   dst,     dst_stride, width, ahead};
   const auto run = m.k_major ? table.pack_k_major : table.pack_rows;
   if (head > 0) run(args);
   if (head < kc) {
@@ -211,11 +212,36 @@ class Multiply {
       const Index count = std::clamp<Index>(p_.b.cols - first, 0, kHalf<S>);
       S* out = dst + half * kHalf<S>;
       if (count > 0) {
-        pack(table_, m, first, count, k0, kc, out, kLanes<S>, kHalf<S>);
+        const Index ahead = rows_ <= table_.mr ? next_strip(panel, half, k0) : 0;
+        pack(table_, m, first, count, k0, kc, out, kLanes<S>, kHalf<S>, ahead);
       } else {
         for (Index k = 0; k < kc; ++k) std::fill_n(out + k * kLanes<S>, kHalf<S>, S(0));
       }
     }
+  }
+
+  /// Bytes from this strip of weights to the one packed after it, so that it can be prefetched: the
+  /// strips are too short for the hardware to notice.
+  Index next_strip(Index panel, Index half, Index k0) const {
+    const Index group = p_.panel_begin + (panel - p_.panel_begin) / table_.nc * table_.nc;
+    const Index end = std::min(group + table_.nc, p_.panel_end);
+    const std::uintptr_t here = strip_address(panel, half, k0);
+    std::uintptr_t next = 0;
+    if (half == 0)
+      next = strip_address(panel, 1, k0);
+    else if (panel + 1 < end)
+      next = strip_address(panel + 1, 0, k0);
+    else if (k0 + slice_ < p_.depth)
+      next = strip_address(group, 0, k0 + slice_);
+    else
+      next = strip_address(end, 0, 0);
+    return here == 0 || next == 0 ? 0 : static_cast<Index>(next - here);
+  }
+  std::uintptr_t strip_address(Index panel, Index half, Index k0) const {
+    const Operand<S>& m = p_.b.part[p_.b.gated ? half : 0];
+    const Index first = p_.b.gated ? panel * kHalf<S> : panel * kLanes<S> + half * kHalf<S>;
+    if (m.k_major || m.index != nullptr || first >= p_.b.cols) return 0;
+    return reinterpret_cast<std::uintptr_t>(m.data + first * m.stride + k0);
   }
 
   /// Asks for the slice after this one while its tiles run: memory and arithmetic then overlap.

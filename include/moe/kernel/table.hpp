@@ -60,6 +60,7 @@ struct PackArgs {
   S* dst;
   Index dst_stride;
   Index width;
+  Index ahead = 0;  ///< bytes from an element to one that will be packed soon, to prefetch; 0: none
 };
 
 /// First product's epilogue. c is [rows, panels]: gated panels hold kHalf gate lanes, then the

@@ -64,21 +64,23 @@ struct F32 {
     high.v = _mm256_castsi256_ps(
         _mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(n, half), bias), 23));
   }
-  /// Columns of the 4-row strips row[j], row[j + 4]: out[i] holds element i of every row.
-  static MOE_ALWAYS_INLINE void transpose4(const T* const* row, Index k, V* out) {
-    V a[4];
-    for (int j = 0; j < 4; ++j) {
-      a[j].v = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(row[j] + k)),
-                                    _mm_loadu_ps(row[j + 4] + k), 1);
-    }
-    const __m256d ab_lo = _mm256_castps_pd(_mm256_unpacklo_ps(a[0].v, a[1].v));
-    const __m256d ab_hi = _mm256_castps_pd(_mm256_unpackhi_ps(a[0].v, a[1].v));
-    const __m256d cd_lo = _mm256_castps_pd(_mm256_unpacklo_ps(a[2].v, a[3].v));
-    const __m256d cd_hi = _mm256_castps_pd(_mm256_unpackhi_ps(a[2].v, a[3].v));
-    out[0].v = _mm256_castpd_ps(_mm256_unpacklo_pd(ab_lo, cd_lo));
-    out[1].v = _mm256_castpd_ps(_mm256_unpackhi_pd(ab_lo, cd_lo));
-    out[2].v = _mm256_castpd_ps(_mm256_unpacklo_pd(ab_hi, cd_hi));
-    out[3].v = _mm256_castpd_ps(_mm256_unpackhi_pd(ab_hi, cd_hi));
+  /// Element k of rows p[0] and p[4] begins each half.
+  static MOE_ALWAYS_INLINE __m256 gather_halves(const T* const* p, Index k) {
+    return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p[0] + k)),
+                                _mm_loadu_ps(p[4] + k), 1);
+  }
+  /// Columns k to k + 3 of W rows.
+  static MOE_ALWAYS_INLINE void transpose4(const T* const* row, Index k, V* column) {
+    const __m256 a0 = gather_halves(row, k), a1 = gather_halves(row + 1, k);
+    const __m256 a2 = gather_halves(row + 2, k), a3 = gather_halves(row + 3, k);
+    const __m256d ab_lo = _mm256_castps_pd(_mm256_unpacklo_ps(a0, a1));
+    const __m256d ab_hi = _mm256_castps_pd(_mm256_unpackhi_ps(a0, a1));
+    const __m256d cd_lo = _mm256_castps_pd(_mm256_unpacklo_ps(a2, a3));
+    const __m256d cd_hi = _mm256_castps_pd(_mm256_unpackhi_ps(a2, a3));
+    column[0].v = _mm256_castpd_ps(_mm256_unpacklo_pd(ab_lo, cd_lo));
+    column[1].v = _mm256_castpd_ps(_mm256_unpackhi_pd(ab_lo, cd_lo));
+    column[2].v = _mm256_castpd_ps(_mm256_unpacklo_pd(ab_hi, cd_hi));
+    column[3].v = _mm256_castpd_ps(_mm256_unpackhi_pd(ab_hi, cd_hi));
   }
 };
 

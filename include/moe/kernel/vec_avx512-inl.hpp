@@ -56,24 +56,6 @@ struct F32 {
     high.v = _mm512_castsi512_ps(
         _mm512_slli_epi32(_mm512_add_epi32(_mm512_sub_epi32(n, half), bias), 23));
   }
-  /// Columns of the 4-row strips row[j], row[j + 4], ...: out[i] holds element i of every row.
-  static MOE_ALWAYS_INLINE void transpose4(const T* const* row, Index k, V* out) {
-    V a[4];
-    for (int j = 0; j < 4; ++j) {
-      __m512 x = _mm512_castps128_ps512(_mm_loadu_ps(row[j] + k));
-      x = _mm512_insertf32x4(x, _mm_loadu_ps(row[j + 4] + k), 1);
-      x = _mm512_insertf32x4(x, _mm_loadu_ps(row[j + 8] + k), 2);
-      a[j].v = _mm512_insertf32x4(x, _mm_loadu_ps(row[j + 12] + k), 3);
-    }
-    const __m512d ab_lo = _mm512_castps_pd(_mm512_unpacklo_ps(a[0].v, a[1].v));
-    const __m512d ab_hi = _mm512_castps_pd(_mm512_unpackhi_ps(a[0].v, a[1].v));
-    const __m512d cd_lo = _mm512_castps_pd(_mm512_unpacklo_ps(a[2].v, a[3].v));
-    const __m512d cd_hi = _mm512_castps_pd(_mm512_unpackhi_ps(a[2].v, a[3].v));
-    out[0].v = _mm512_castpd_ps(_mm512_unpacklo_pd(ab_lo, cd_lo));
-    out[1].v = _mm512_castpd_ps(_mm512_unpackhi_pd(ab_lo, cd_lo));
-    out[2].v = _mm512_castpd_ps(_mm512_unpacklo_pd(ab_hi, cd_hi));
-    out[3].v = _mm512_castpd_ps(_mm512_unpackhi_pd(ab_hi, cd_hi));
-  }
 };
 
 struct F64 {
