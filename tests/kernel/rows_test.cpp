@@ -1,0 +1,136 @@
+// SPDX-FileCopyrightText: 2026 the moe authors
+// SPDX-License-Identifier: MIT
+#include "moe/kernel/rows.hpp"
+
+#include <cstring>
+#include <numeric>
+
+#include "kernel/ffn_problem.hpp"
+#include "support/catch.hpp"
+#include "support/threads.hpp"
+
+using namespace moe_test;
+
+namespace {
+
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+constexpr double kInf = std::numeric_limits<double>::infinity();
+
+template <class S>
+MatrixView<const S> one_row(const std::vector<S>& v) {
+  return {v.data(), 1, static_cast<Index>(v.size())};
+}
+template <class S>
+std::vector<S> softmax(const std::vector<S>& x, S scale = S(1)) {
+  std::vector<S> out(x.size());
+  moe::softmax_rows<S>(one_row(x), {out.data(), 1, static_cast<Index>(x.size())}, scale);
+  return out;
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("softmax and logsumexp agree with the formula at every width", "[kernel]", float,
+                   double) {
+  using S = TestType;
+  const double eps = sizeof(S) == 4 ? 1e-6 : 1e-14;
+  for (moe::Isa isa : moe::available_isas()) {
+    const UseIsa use(isa);
+    for (Index n = 1; n < 70; ++n) {
+      CAPTURE(moe::isa_name(isa), n);
+      const auto x = random_values<S>(n, static_cast<std::uint64_t>(n), 20);
+      double max = -kInf, sum = 0;
+      for (S v : x) max = std::max(max, 0.5 * static_cast<double>(v));
+      for (S v : x) sum += std::exp(0.5 * static_cast<double>(v) - max);
+      const auto p = softmax(x, S(0.5));
+      for (std::size_t i = 0; i < p.size(); ++i) {
+        const double exact = std::exp(0.5 * static_cast<double>(x[i]) - max) / sum;
+        CHECK(std::abs(static_cast<double>(p[i]) - exact) < 4 * eps * exact);
+      }
+      S lse[1];
+      moe::logsumexp_rows<S>(one_row(x), lse, S(0.5));
+      CHECK(static_cast<double>(lse[0]) == Approx(max + std::log(sum)).epsilon(eps));
+    }
+  }
+}
+
+TEST_CASE("softmax has the same bits on every instruction set", "[kernel]") {
+  for (Index n : {1, 7, 16, 17, 33, 128, 300}) {
+    const auto x = random_values<float>(n, 5, 100);
+    const UseIsa use(moe::Isa::scalar);
+    const auto first = softmax(x);
+    for (moe::Isa isa : moe::available_isas()) {
+      moe::set_isa(isa);
+      const auto now = softmax(x);
+      CHECK(std::memcmp(now.data(), first.data(), now.size() * sizeof(float)) == 0);
+    }
+  }
+}
+
+TEST_CASE("a softmax row with NaN is NaN; infinities keep their meaning", "[kernel]") {
+  for (moe::Isa isa : moe::available_isas()) {
+    const UseIsa use(isa);
+    for (Index n : {3, 16, 21}) {
+      auto x = random_values<float>(n, 5);
+      x[1] = -INFINITY;
+      auto p = softmax(x);
+      CHECK(p[1] == 0);
+      CHECK(std::accumulate(p.begin(), p.end(), 0.0) == Approx(1));
+      x[static_cast<std::size_t>(n) - 1] = NAN;
+      for (float v : softmax(x)) CHECK(std::isnan(v));
+      for (float v : softmax(std::vector<float>(static_cast<std::size_t>(n), -INFINITY)))
+        CHECK(std::isnan(v));
+    }
+  }
+}
+
+TEMPLATE_TEST_CASE("top-k finds the largest, ties to the lowest index, NaN last", "[kernel]", float,
+                   double) {
+  using S = TestType;
+  const auto best = [](std::vector<S> v, std::size_t k) {
+    std::vector<std::int32_t> out(k, -1);
+    moe::top_k<S>(v, out);
+    return out;
+  };
+  const S nan = static_cast<S>(kNan), inf = static_cast<S>(kInf);
+  CHECK(best({1, 3, 2}, 2) == std::vector<std::int32_t>{1, 2});
+  CHECK(best({2, 2, 2, 2}, 3) == std::vector<std::int32_t>{0, 1, 2});
+  CHECK(best({nan, 1, nan, -inf, 1}, 5) == std::vector<std::int32_t>{1, 4, 3, 0, 2});
+  CHECK(best({nan, nan}, 1) == std::vector<std::int32_t>{0});
+  CHECK(best({0, S(-0.0), 5}, 3) == std::vector<std::int32_t>{2, 0, 1});
+  CHECK(best({1}, 0).empty());
+  for (std::size_t n : {1u, 8u, 65u, 300u}) {
+    auto v = random_values<S>(static_cast<Index>(n), n);
+    for (S& x : v) x = std::round(x * 20);  // ties
+    std::vector<std::int32_t> order(n);
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) {
+      return v[static_cast<std::size_t>(a)] > v[static_cast<std::size_t>(b)];
+    });
+    for (std::size_t k : {std::size_t{1}, n / 2, n}) {
+      CHECK(best(v, k) ==
+            std::vector<std::int32_t>(order.begin(), order.begin() + static_cast<Index>(k)));
+    }
+  }
+}
+
+TEST_CASE("combine adds what dispatch spread", "[kernel]") {
+  for (moe::Isa isa : moe::available_isas()) {
+    const UseIsa use(isa);
+    for (Index d : {1, 15, 16, 40}) {
+      const auto x = random_values<float>(3 * d, 1);
+      const std::vector<std::int32_t> token{0, 2, 0}, slot{0, 2, -1, -1, 1, -1};
+      const std::vector<float> weight{0.5f, 2.0f, 9.0f, 9.0f, -1.0f, 9.0f};
+      std::vector<float> rows(x.size()), y(x.size(), NAN);
+      const auto view = [&](auto& v) { return MatrixView<float>(v.data(), 3, d); };
+      Threads threads(2);
+      moe::dispatch_rows<float>(MatrixView<const float>(x.data(), 3, d), token, view(rows),
+                                threads);
+      moe::combine_rows<float>(view(rows), slot, weight, view(y), threads);
+      for (Index j = 0; j < d; ++j) {
+        CHECK(y[static_cast<std::size_t>(j)] == Approx(2.5f * x[static_cast<std::size_t>(j)]));
+        CHECK(y[static_cast<std::size_t>(d + j)] == 0);
+        CHECK(y[static_cast<std::size_t>(2 * d + j)] == -x[static_cast<std::size_t>(2 * d + j)]);
+      }
+    }
+  }
+}
