@@ -8,6 +8,7 @@
 #include <memory>
 #include <new>
 #include <span>
+#include <utility>
 
 #include "moe/core/types.hpp"
 
@@ -24,6 +25,15 @@ class Buffer {
   static constexpr std::size_t kAlignment = 64;
 
   Buffer() = default;
+  Buffer(Buffer&& other) noexcept { *this = std::move(other); }
+
+  /// Leaves `other` empty: what was moved from may be used again.
+  Buffer& operator=(Buffer&& other) noexcept {
+    memory_ = std::move(other.memory_);
+    size_ = std::exchange(other.size_, 0);
+    capacity_ = std::exchange(other.capacity_, 0);
+    return *this;
+  }
 
   /// Room for `count` values. A failed allocation leaves the old contents in place.
   std::span<T> resize(Index count) {

@@ -19,12 +19,15 @@ MOE_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// A number that no two layers share; a copy is another layer.
+/// A number that no two layers share; a copy is another layer, and so is a layer assigned to.
 class LayerId {
  public:
   LayerId() : value_(next()) {}
   LayerId(const LayerId&) : LayerId() {}
-  LayerId& operator=(const LayerId&) { return *this; }
+  LayerId& operator=(const LayerId&) {
+    value_ = next();
+    return *this;
+  }
   std::uint64_t value() const { return value_; }
 
  private:
@@ -33,6 +36,25 @@ class LayerId {
     return ++counter;
   }
   std::uint64_t value_;
+};
+
+/// The layer a tape waits for, 0 when none. Does not stay behind in a tape that was moved from.
+class FilledBy {
+ public:
+  FilledBy() = default;
+  FilledBy(FilledBy&& other) noexcept : value_(std::exchange(other.value_, 0)) {}
+  FilledBy& operator=(FilledBy&& other) noexcept {
+    value_ = std::exchange(other.value_, 0);
+    return *this;
+  }
+  FilledBy& operator=(std::uint64_t value) {
+    value_ = value;
+    return *this;
+  }
+  operator std::uint64_t() const { return value_; }  // NOLINT(google-explicit-constructor)
+
+ private:
+  std::uint64_t value_ = 0;
 };
 
 template <class X, class O>
@@ -132,9 +154,9 @@ class MoeLayer {
       return static_cast<S>(loss(input, gradient));
     }
 
-    std::uint64_t layer_id = 0;  ///< of the layer that filled it; 0 when empty
-    Index tokens = 0;            ///< T
-    Batch batch;  ///< as given to forward, its mask kept below, its token ids dropped
+    detail::FilledBy layer_id;  ///< of the layer that filled it; 0 when empty
+    Index tokens = 0;           ///< T
+    Batch batch;                ///< as given to forward, its mask kept below, its token ids dropped
     Buffer<std::uint8_t> mask;
     Buffer<S> x;             ///< [T, D], a copy; padding rows are zero
     Buffer<S> dlogits;       ///< [T, E], from losses, then the whole
@@ -308,7 +330,7 @@ class MoeLayer {
       detail::fail(kWhere, "the tape is empty, expected one training forward before each backward");
     }
     if (tape.layer_id != id_.value()) {
-      detail::fail(kWhere, "the tape was filled by layer #", tape.layer_id,
+      detail::fail(kWhere, "the tape was filled by layer #", std::uint64_t{tape.layer_id},
                    ", expected one filled by this layer, #", id_.value());
     }
     detail::check_shape(kWhere, "dy", dy, tape.tokens, model_dim());
