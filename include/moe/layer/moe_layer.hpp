@@ -168,8 +168,8 @@ class MoeLayer {
   /// A new layer with random weights; the same seed gives the same layer. Throws
   /// std::invalid_argument on sizes below 1, K > E, or a bad capacity factor.
   explicit MoeLayer(const Config& config, std::uint64_t seed = 0)
-      : MoeLayer(make_router(config, seed), make_gate(config), make_experts(config, seed),
-                 config.capacity) {}
+      : MoeLayer{make_router(config, seed), make_gate(config), make_experts(config, seed),
+                 config.capacity} {}  // braces: router first, so that the first mistake is named
 
   /// A layer from its parts. Throws std::invalid_argument when they do not fit one another.
   MoeLayer(RouterType router, GateType gate, std::vector<ExpertType> experts,
