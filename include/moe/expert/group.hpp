@@ -5,6 +5,7 @@
 // any other expert type one by one between dispatch and combine.
 #pragma once
 
+#include <numeric>
 #include <vector>
 
 #include "moe/expert/expert.hpp"
@@ -14,18 +15,38 @@
 
 MOE_NAMESPACE_BEGIN
 
-/// Memory of the experts' part of one call, for an expert type of any kind: rows side by side.
+/// Where the gate's weight of a slot is multiplied in: on what the expert returns (almost all
+/// models) or on what it is given (Llama 4). Experts are not linear, so the two differ.
+enum class WeightOn : std::uint8_t { output, input };
+
+/// Rows side by side in slot order, for experts that the fused path does not serve.
+template <class S>
+struct SlotRows {
+  Buffer<S> in, out;              ///< [N, D]
+  Buffer<S> din, dout;            ///< [N, D]
+  Buffer<S> ones;                 ///< [N]
+  Buffer<std::int32_t> identity;  ///< [N]: slot s reads and writes row s
+
+  void resize_unit_weights(Index n) {
+    ones.resize(n);
+    ones.fill(S(1));
+    const auto span = identity.resize(n);
+    std::iota(span.begin(), span.end(), 0);
+  }
+};
+
+/// Memory of the experts' part of one call, for an expert type of any kind.
 template <class X, class S>
 struct GroupState {
+  SlotRows<S> rows;
   std::vector<typename X::State> states;  ///< [E]
-  Buffer<S> rows, outputs;                ///< [N, D]
-  Buffer<S> drows, doutputs;              ///< [N, D]
 };
 
 /// The same for experts that the grouped kernels read directly.
 template <class X, class S>
 requires GroupedExpert<X, S>
 struct GroupState<X, S> {
+  SlotRows<S> rows;                           ///< only used with WeightOn::input
   std::vector<FfnPointers<const S>> weights;  ///< [E]
   std::vector<FfnPointers<S>> gradients;      ///< [E]
   FfnScratch<S> scratch;
@@ -35,59 +56,127 @@ struct GroupState<X, S> {
     weights.clear();
     for (const X& expert : experts) weights.push_back(expert.pointers());
   }
+  void collect_gradients(std::vector<X>& experts) {
+    gradients.clear();
+    for (X& expert : experts) gradients.push_back(expert.gradient_pointers());
+  }
 };
 
-/// y[t] = sum over the experts of t, ascending, of slot_weight * expert(x[t]). `keep`: a backward
-/// will follow.
+namespace detail {
+
+/// out[s] = expert(in[s]), in and out [N, D] in slot order.
 template <class X, class S>
-void experts_forward(const std::vector<X>& experts, const Plan& plan,
-                     std::span<const S> slot_weight, MatrixView<const S> x, MatrixView<S> y,
-                     GroupState<X, S>& state, bool keep, ExecutorRef executor) {
+void experts_on_rows(const std::vector<X>& experts, const Plan& plan, MatrixView<const S> in,
+                     MatrixView<S> out, GroupState<X, S>& state, bool keep, ExecutorRef executor) {
   if constexpr (GroupedExpert<X, S>) {
-    state.collect_weights(experts);
-    ffn_forward<S>(experts.front().shape(), {plan.offset, plan.token, slot_weight}, state.weights,
-                   x, y, state.scratch, keep ? &state.saved : nullptr, executor);
+    ffn_forward<S>(experts.front().shape(),
+                   {plan.offset, state.rows.identity.span(), state.rows.ones.span()}, state.weights,
+                   in, out, state.scratch, keep ? &state.saved : nullptr, executor);
   } else {
     state.states.resize(experts.size());
-    const MatrixView<S> rows = state.rows.resize(plan.count(), x.cols());
-    const MatrixView<S> outputs = state.outputs.resize(plan.count(), x.cols());
-    dispatch<S>(x, plan, rows);
     for (std::size_t e = 0; e < experts.size(); ++e) {
       const Index first = plan.offset[e], n = plan.load(static_cast<Index>(e));
       if (n == 0) continue;
-      experts[e].forward(MatrixView<const S>(rows.middle_rows(first, n)),
-                         outputs.middle_rows(first, n), state.states[e]);
+      experts[e].forward(in.middle_rows(first, n), out.middle_rows(first, n), state.states[e]);
     }
-    combine<S>(outputs, plan, slot_weight, y);
   }
+}
+
+/// Its gradient: writes din; `dweight` [N] is scratch.
+template <class X, class S>
+void experts_on_rows_backward(std::vector<X>& experts, const Plan& plan, MatrixView<const S> in,
+                              MatrixView<const S> dout, MatrixView<S> din, std::span<S> dweight,
+                              GroupState<X, S>& state, ExecutorRef executor) {
+  if constexpr (GroupedExpert<X, S>) {
+    std::fill_n(din.data(), din.size(), S(0));
+    ffn_backward<S>(experts.front().shape(),
+                    {plan.offset, state.rows.identity.span(), state.rows.ones.span()},
+                    state.weights, in, state.saved, dout, din, state.gradients, dweight,
+                    state.scratch, executor);
+  } else {
+    for (std::size_t e = 0; e < experts.size(); ++e) {
+      const Index first = plan.offset[e], n = plan.load(static_cast<Index>(e));
+      if (n == 0) continue;
+      experts[e].backward(in.middle_rows(first, n), dout.middle_rows(first, n),
+                          din.middle_rows(first, n), state.states[e]);
+    }
+  }
+}
+
+/// in = weight * x: from the gradient of `in`, in place, that of x, and writes that of the weight.
+template <class S>
+void unscale_rows(MatrixView<const S> x, const Plan& plan, std::span<const S> slot_weight,
+                  MatrixView<S> din, std::span<S> dslot_weight) {
+  for (std::size_t s = 0; s < dslot_weight.size(); ++s) {
+    const auto i = static_cast<Index>(s);
+    const S* token = x.row(plan.token[s]);
+    S dot = 0;
+    for (Index d = 0; d < x.cols(); ++d) {
+      dot += din(i, d) * token[d];
+      din(i, d) *= slot_weight[s];
+    }
+    dslot_weight[s] = dot;
+  }
+}
+
+}  // namespace detail
+
+/// y[t] = sum over the experts of t, ascending, of weight * expert(x[t]), or of expert(weight *
+/// x[t]). `keep`: a backward will follow.
+template <class X, class S>
+void experts_forward(const std::vector<X>& experts, const Plan& plan,
+                     std::span<const S> slot_weight, WeightOn weight_on, MatrixView<const S> x,
+                     MatrixView<S> y, GroupState<X, S>& state, bool keep, ExecutorRef executor) {
+  if constexpr (GroupedExpert<X, S>) {
+    state.collect_weights(experts);
+    if (weight_on == WeightOn::output) {
+      ffn_forward<S>(experts.front().shape(), {plan.offset, plan.token, slot_weight}, state.weights,
+                     x, y, state.scratch, keep ? &state.saved : nullptr, executor);
+      return;
+    }
+  }
+  SlotRows<S>& rows = state.rows;
+  const MatrixView<S> in = rows.in.resize(plan.count(), x.cols());
+  const MatrixView<S> out = rows.out.resize(plan.count(), x.cols());
+  rows.resize_unit_weights(plan.count());
+  dispatch<S>(x, plan, in);
+  if (weight_on == WeightOn::input) {
+    for (Index s = 0; s < in.rows(); ++s) {
+      for (Index d = 0; d < in.cols(); ++d) in(s, d) *= slot_weight[static_cast<std::size_t>(s)];
+    }
+  }
+  detail::experts_on_rows<X, S>(experts, plan, in, out, state, keep, executor);
+  combine<S>(out, plan, weight_on == WeightOn::output ? slot_weight : rows.ones.span(), y);
 }
 
 /// Adds to dx [T, D] and to the experts' gradients; writes dslot_weight [N].
 template <class X, class S>
 void experts_backward(std::vector<X>& experts, const Plan& plan, std::span<const S> slot_weight,
-                      MatrixView<const S> x, MatrixView<const S> dy, MatrixView<S> dx,
-                      std::span<S> dslot_weight, GroupState<X, S>& state, ExecutorRef executor) {
+                      WeightOn weight_on, MatrixView<const S> x, MatrixView<const S> dy,
+                      MatrixView<S> dx, std::span<S> dslot_weight, GroupState<X, S>& state,
+                      ExecutorRef executor) {
   if constexpr (GroupedExpert<X, S>) {
     state.collect_weights(experts);
-    state.gradients.clear();
-    for (X& expert : experts) state.gradients.push_back(expert.gradient_pointers());
-    ffn_backward<S>(experts.front().shape(), {plan.offset, plan.token, slot_weight}, state.weights,
-                    x, state.saved, dy, dx, state.gradients, dslot_weight, state.scratch, executor);
-  } else {
-    const MatrixView<const S> rows(state.rows.data(), plan.count(), x.cols());
-    const MatrixView<const S> outputs(state.outputs.data(), plan.count(), x.cols());
-    const MatrixView<S> doutputs = state.doutputs.resize(plan.count(), x.cols());
-    const MatrixView<S> drows = state.drows.resize(plan.count(), x.cols());
-    combine_backward<S>(dy, outputs, plan, slot_weight, doutputs, dslot_weight);
-    for (std::size_t e = 0; e < experts.size(); ++e) {
-      const Index first = plan.offset[e], n = plan.load(static_cast<Index>(e));
-      if (n == 0) continue;
-      experts[e].backward(rows.middle_rows(first, n),
-                          MatrixView<const S>(doutputs.middle_rows(first, n)),
-                          drows.middle_rows(first, n), state.states[e]);
+    state.collect_gradients(experts);
+    if (weight_on == WeightOn::output) {
+      ffn_backward<S>(experts.front().shape(), {plan.offset, plan.token, slot_weight},
+                      state.weights, x, state.saved, dy, dx, state.gradients, dslot_weight,
+                      state.scratch, executor);
+      return;
     }
-    dispatch_backward<S>(drows, plan, dx);
   }
+  SlotRows<S>& rows = state.rows;
+  const MatrixView<const S> in(rows.in.data(), plan.count(), x.cols());
+  const MatrixView<const S> out(rows.out.data(), plan.count(), x.cols());
+  const MatrixView<S> dout = rows.dout.resize(plan.count(), x.cols());
+  const MatrixView<S> din = rows.din.resize(plan.count(), x.cols());
+  combine_backward<S>(dy, out, plan, weight_on == WeightOn::output ? slot_weight : rows.ones.span(),
+                      dout, dslot_weight);
+  detail::experts_on_rows_backward<X, S>(experts, plan, in, dout, din, dslot_weight, state,
+                                         executor);
+  if (weight_on == WeightOn::input)
+    detail::unscale_rows<S>(x, plan, slot_weight, din, dslot_weight);
+  dispatch_backward<S>(din, plan, dx);
 }
 
 MOE_NAMESPACE_END

@@ -241,8 +241,8 @@ class MoeLayer {
     for (Index t = 0; t < t_count; ++t) std::fill_n(dx.row(t), dx.cols(), S(0));
 
     tape.dslot_weight.resize(tape.plan.count());
-    experts_backward<ExpertType, S>(experts_, tape.plan, tape.slot_weight.span(), x, dy, dx,
-                                    tape.dslot_weight.span(), tape.experts, tape.executor);
+    experts_backward<ExpertType, S>(experts_, tape.plan, tape.slot_weight.span(), weight_on(), x,
+                                    dy, dx, tape.dslot_weight.span(), tape.experts, tape.executor);
 
     const MatrixView<S> dweight = tape.dweight.resize(t_count, k);
     for (Index a = 0; a < t_count * k; ++a) {
@@ -286,6 +286,14 @@ class MoeLayer {
       experts.emplace_back(config.dims(), config.expert, random);
     }
     return experts;
+  }
+
+  /// Unless the gate says otherwise, its weights multiply what the experts return.
+  WeightOn weight_on() const {
+    if constexpr (requires(const GateType& gate) { gate.weight_on_input(); }) {
+      if (gate_.weight_on_input()) return WeightOn::input;
+    }
+    return WeightOn::output;
   }
 
   void check_parts() const {
@@ -362,8 +370,8 @@ class MoeLayer {
     make_plan(ws.routing, capacity_, batch, ws.plan);
     gather_slot_weights<S>(ws.routing, ws.plan, ws.slot_weight.resize(ws.plan.count()));
 
-    experts_forward<ExpertType, S>(experts_, ws.plan, ws.slot_weight.span(), x, y, ws.experts, keep,
-                                   ws.executor);
+    experts_forward<ExpertType, S>(experts_, ws.plan, ws.slot_weight.span(), weight_on(), x, y,
+                                   ws.experts, keep, ws.executor);
   }
 
   RouterType router_;
