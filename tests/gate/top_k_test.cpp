@@ -18,7 +18,7 @@ moe::TopKGate make_gate(Index k, Index e, bool renormalize = true, double temper
 template <class S>
 moe::Routing<S> route(const moe::TopKGate& gate, const Matrix<S>& logits) {
   moe::Routing<S> routing;
-  moe::NoState state;
+  moe::TopKGate::State state;
   routing.resize(logits.rows(), gate.top_k(), logits.cols());
   gate.forward(MatrixView<const S>(logits), routing, {}, state);
   return routing;
@@ -134,7 +134,7 @@ TEST_CASE("the gate has the gradients of its differences, scores included", "[ga
         };
         const Matrix<double> start = random_matrix<double>(4, 5, 6);
         Matrix<double> dlogits = start;
-        moe::NoState state;
+        moe::TopKGate::State state;
         gate.backward(route(gate, logits), MatrixView<const double>(dweight),
                       MatrixView<const double>(dscores), MatrixView<double>(dlogits), state);
         INFO("k " << k << " renormalize " << renormalize << " temperature " << temperature);
@@ -148,7 +148,7 @@ TEST_CASE("with one expert per token the router still gets a gradient", "[gate][
   for (const bool renormalize : {false, true}) {
     const moe::TopKGate gate = make_gate(1, 3, renormalize);
     Matrix<double> dlogits = Matrix<double>::Zero(1, 3);
-    moe::NoState state;
+    moe::TopKGate::State state;
     gate.backward(route(gate, row({0, 1, 0.5})), MatrixView<const double>(row({1})),
                   MatrixView<const double>(row({0, 0, 0})), MatrixView<double>(dlogits), state);
     CHECK(std::abs(dlogits(0, 1)) > 0.1);

@@ -1,13 +1,17 @@
 // SPDX-FileCopyrightText: 2026 the moe authors
 // SPDX-License-Identifier: MIT
 //
-// What gates share, one token's row at a time: softmax, top-k selection, weights and their
-// gradients.
+// Selection, which gates share: the k best of n, exact and stable, and the limit to a few groups of
+// experts.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
+#include <numeric>
 
 #include "moe/gate/routing.hpp"
+#include "moe/gate/score.hpp"
 
 MOE_NAMESPACE_BEGIN
 namespace detail {
@@ -20,21 +24,24 @@ inline void check_top_k(std::string_view function, const Dims& dims) {
   }
 }
 
-}  // namespace detail
-
-/// p_e = exp(scale l_e - max) / sum. A NaN anywhere in the row makes the whole row NaN, so that a
-/// broken score is seen instead of silently skipped.
-template <class S>
-void softmax_row(const S* logits, Index n, S scale, S* p) {
-  S largest = logits[0];
-  for (Index e = 1; e < n; ++e) largest = logits[e] > largest ? logits[e] : largest;
-  S sum = 0;
-  for (Index e = 0; e < n; ++e) {
-    p[e] = std::exp((logits[e] - largest) * scale);
-    sum += p[e];
+/// `value` must be finite and above zero.
+inline void check_above_zero(std::string_view function, std::string_view what, double value) {
+  if (!(value > 0) || !std::isfinite(value)) {
+    fail(function, what, " is ", value, ", expected a finite value above 0");
   }
-  for (Index e = 0; e < n; ++e) p[e] /= sum;
 }
+
+/// K of a gate whose tokens may have any number of experts: `most`, or all of them when that is 0.
+inline Index check_most_experts(std::string_view function, const Dims& dims, Index most) {
+  check_top_k(function, dims);
+  if (most < 0 || most > dims.num_experts) {
+    fail(function, "max_experts is ", most,
+         ", expected 0 (no limit) to num_experts = ", dims.num_experts);
+  }
+  return most == 0 ? dims.num_experts : most;
+}
+
+}  // namespace detail
 
 /// True when score a of index i ranks before score b of index j: larger first, ties to the lower
 /// index, NaN behind every number.
@@ -63,47 +70,81 @@ void select_top_k(const S* scores, Index n, Index k, std::int32_t* chosen) {
   }
 }
 
-/// Weights of token t: the scores of its chosen experts, divided by their sum when `renormalize`.
-template <class S>
-void weigh_chosen(Routing<S>& routing, Index t, bool renormalize) {
-  const Index k = routing.top_k();
-  S sum = 0;
-  for (Index j = 0; j < k; ++j) {
-    routing.weight(t, j) = routing.scores(t, routing.expert(t, j));
-    sum += routing.weight(t, j);
+/// For large n and k, such as an expert's share of a batch: `order` has room for n; its first k are
+/// then the best in any order, except that order[k - 1] is the k-th. `score(i)` gives the scores.
+template <class Score>
+void partition_top_k(Score&& score, Index n, Index k, std::int32_t* order) {
+  std::iota(order, order + n, 0);
+  if (k >= 1) {
+    std::nth_element(order, order + (k - 1), order + n, [&](std::int32_t a, std::int32_t b) {
+      return ranks_before(score(a), a, score(b), b);
+    });
   }
-  if (!renormalize) return;
-  for (Index j = 0; j < k; ++j) routing.weight(t, j) /= sum;
 }
 
-/// Adds the gradient of one token's logits. With w_j = p_j / sum: dp_j += (dw_j - sum_i w_i dw_i) /
-/// sum.
-template <class S>
-void softmax_gate_backward(const Routing<S>& routing, Index t, bool renormalize, S scale,
-                           const S* dweight, const S* dscores, S* dlogits) {
-  const Index k = routing.top_k(), n = routing.num_experts();
-  if (routing.expert(t, 0) == kNoExpert) return;  // padding
-  S sum = 1, mean = 0;
-  if (renormalize) {
-    sum = 0;
-    for (Index j = 0; j < k; ++j) {
-      sum += routing.scores(t, routing.expert(t, j));
-      mean += routing.weight(t, j) * dweight[j];
+/// What experts are ranked by. Softmax and sigmoid keep the order of the logits but round: logits
+/// that differ may have equal scores, so ranking by logits leaves fewer ties.
+enum class SelectBy {
+  automatic,  ///< scores when a selection bias or groups are in use, as published, else logits
+  logits,
+  scores,
+};
+
+/// What a group of experts is worth when only a few groups may be used.
+enum class GroupScore {
+  max,            ///< its best expert (DeepSeek-V2)
+  top2_sum,       ///< its two best (DeepSeek-V3)
+  top_share_sum,  ///< its K / top_groups best (Megatron)
+};
+
+/// The value that experts outside the chosen groups are given.
+enum class GroupMask {
+  minus_infinity,  ///< never chosen (DeepSeek's and Megatron's code)
+  zero,            ///< chosen before an allowed expert of negative key: the HF port's error of old
+};
+
+/// E experts in equal groups, of which a token may use a few.
+struct GroupLimit {
+  Index groups = 1;
+  Index kept = 1;
+  GroupScore score = GroupScore::top2_sum;
+  GroupMask mask = GroupMask::minus_infinity;
+
+  /// Masks key [n] outside the `kept` best groups. `value` has room for groups, `order`
+  /// for max(groups, n / groups).
+  void apply(double* key, Index n, Index top_k, double* value, std::int32_t* order) const {
+    const Index size = n / groups;
+    const Index best = std::min(size, score == GroupScore::max        ? Index{1}
+                                      : score == GroupScore::top2_sum ? Index{2}
+                                                                      : top_k / kept);
+    for (Index g = 0; g < groups; ++g) {
+      const double* member = key + g * size;
+      select_top_k(member, size, best, order);
+      value[g] = 0;
+      for (Index j = 0; j < best; ++j) value[g] += member[order[j]];
+    }
+    select_top_k(value, groups, groups, order);
+    for (Index i = kept; i < groups; ++i) {
+      const double out = mask == GroupMask::zero ? 0.0 : -std::numeric_limits<double>::infinity();
+      std::fill_n(key + order[i] * size, size, out);
     }
   }
-  const auto chosen_gradient = [&](Index j) { return (dweight[j] - mean) / sum; };
-  S inner = 0;  // sum_e p_e dp_e
-  for (Index e = 0; e < n; ++e) inner += routing.scores(t, e) * dscores[e];
-  for (Index j = 0; j < k; ++j) {
-    inner += routing.scores(t, routing.expert(t, j)) * chosen_gradient(j);
-  }
-  for (Index e = 0; e < n; ++e) {
-    dlogits[e] += scale * routing.scores(t, e) * (dscores[e] - inner);
-  }
-  for (Index j = 0; j < k; ++j) {
-    const std::int32_t e = routing.expert(t, j);
-    dlogits[e] += scale * routing.scores(t, e) * chosen_gradient(j);
-  }
+};
+
+/// Empties the places of token t from `first` on.
+template <class S>
+void choose_nobody(Routing<S>& routing, Index t, Index first = 0) {
+  std::fill(routing.expert.row(t) + first, routing.expert.row(t) + routing.top_k(), kNoExpert);
+  std::fill(routing.weight.row(t) + first, routing.weight.row(t) + routing.top_k(), S(0));
+}
+
+/// Whether token t takes part where the tokens of a batch are balanced against one another: not
+/// when it is padding, nor when a score is NaN or infinite, which would spread to the others.
+template <class S>
+bool can_be_balanced(MatrixView<const S> logits, const Batch& batch, Index t) {
+  if (batch.is_padding(t)) return false;
+  return std::all_of(logits.row(t), logits.row(t) + logits.cols(),
+                     [](S l) { return std::isfinite(l); });
 }
 
 MOE_NAMESPACE_END
