@@ -17,7 +17,14 @@ void ffn_forward(const FfnShape& shape, const RowGroups<S>& rows,
                  std::span<const FfnPointers<const S>> experts, MatrixView<const S> x,
                  MatrixView<S> y, FfnScratch<S>& scratch, FfnSaved<S>* saved,
                  ExecutorRef executor) {
-  detail::FfnForward<S>(shape, rows, experts, x, y, scratch, saved).run(executor);
+  detail::FfnForward<S>(shape, rows, experts, nullptr, x, y, scratch, saved).run(executor);
+}
+
+/// The same with packed weights, for inference.
+template <class S>
+void ffn_forward(const PackedFfn<S>& experts, const RowGroups<S>& rows, MatrixView<const S> x,
+                 MatrixView<S> y, FfnScratch<S>& scratch, ExecutorRef executor) {
+  detail::FfnForward<S>(experts.shape(), rows, {}, &experts, x, y, scratch, nullptr).run(executor);
 }
 
 /// Gradients of ffn_forward. Adds to dx [T, D] (an empty view is skipped) and to every non-null

@@ -7,6 +7,7 @@
 
 #include "moe/core/buffer.hpp"
 #include "moe/core/executor.hpp"
+#include "moe/kernel/packed.hpp"
 #include "moe/kernel/problem.hpp"
 #include "moe/kernel/product.hpp"
 #include "moe/kernel/share.hpp"
@@ -52,12 +53,14 @@ Index most_rows(const RowGroups<S>& rows) {
 template <class S>
 class FfnForward {
  public:
+  /// `packed` null: the weights are those of `experts`.
   FfnForward(const FfnShape& shape, const RowGroups<S>& rows,
-             std::span<const FfnPointers<const S>> experts, MatrixView<const S> x, MatrixView<S> y,
-             FfnScratch<S>& scratch, FfnSaved<S>* saved)
+             std::span<const FfnPointers<const S>> experts, const PackedFfn<S>* packed,
+             MatrixView<const S> x, MatrixView<S> y, FfnScratch<S>& scratch, FfnSaved<S>* saved)
       : shape_(shape),
         rows_(rows),
         experts_(experts),
+        packed_(packed),
         x_(x),
         y_(y),
         scratch_(scratch),
@@ -102,7 +105,17 @@ class FfnForward {
     return count == 0 ? 0 : count + 8;
   }
 
+  FfnPointers<const S> expert(Index e) const {
+    return packed_ != nullptr ? packed_->biases(e) : experts_[static_cast<std::size_t>(e)];
+  }
+  PanelSource<S> output_weights(Index e) const {
+    if (packed_ != nullptr) return packed_->output_source(e);
+    PanelSource<S> b{.cols = shape_.model_dim};
+    b.part[0] = {.data = experts_[static_cast<std::size_t>(e)].w_out, .stride = shape_.hidden_dim};
+    return b;
+  }
   PanelSource<S> hidden_weights(Index e) const {
+    if (packed_ != nullptr) return packed_->hidden_source(e);
     const auto& w = experts_[static_cast<std::size_t>(e)];
     const Index d = shape_.model_dim;
     PanelSource<S> b;
@@ -121,7 +134,7 @@ class FfnForward {
 
   void expert_to_hidden(Index e, Range panels, S* work) {
     const ExpertRows<S> slots(rows_, e);
-    const auto& w = experts_[static_cast<std::size_t>(e)];
+    const auto w = expert(e);
     const Index h = shape_.hidden_dim;
     Product<S> p{
         {.data = x_.data(), .stride = x_.stride(), .index = rows_.token.data() + slots.begin},
@@ -155,14 +168,11 @@ class FfnForward {
     for (Index e = 0; e < rows_.num_experts(); ++e) {
       const ExpertRows<S> slots(rows_, e);
       if (slots.count == 0) continue;
-      const auto& w = experts_[static_cast<std::size_t>(e)];
-      PanelSource<S> b;
-      b.part[0] = {.data = w.w_out, .stride = h};
-      b.cols = d;
+      const auto w = expert(e);
       const Product<S> p{{.data = scratch_.hidden.data() + slots.begin * h, .stride = h},
                          slots.count,
                          h,
-                         b,
+                         output_weights(e),
                          mine.begin,
                          mine.end};
       Multiply<S>(table_, p, work(thread), sizes_).run([&](const Block<S>& c) {
@@ -181,6 +191,7 @@ class FfnForward {
   const FfnShape& shape_;
   const RowGroups<S>& rows_;
   std::span<const FfnPointers<const S>> experts_;
+  const PackedFfn<S>* packed_;
   MatrixView<const S> x_;
   MatrixView<S> y_;
   FfnScratch<S>& scratch_;

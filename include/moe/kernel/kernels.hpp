@@ -10,6 +10,7 @@
 #if !defined(MOE_EXTERN_KERNELS) || defined(MOE_KERNELS_IMPLEMENTATION)
 #include "moe/kernel/isa_avx2.hpp"
 #include "moe/kernel/isa_avx512.hpp"
+#include "moe/kernel/isa_avx512_bf16.hpp"
 #include "moe/kernel/isa_scalar.hpp"
 #endif
 
@@ -28,7 +29,7 @@ MOE_KERNEL_LINKAGE const KernelTable<double>& kernel_table_f64(Isa isa);
 #if !defined(MOE_EXTERN_KERNELS) || defined(MOE_KERNELS_IMPLEMENTATION)
 MOE_KERNEL_LINKAGE const KernelTable<float>& kernel_table_f32(Isa isa) {
 #if MOE_HAVE_X86
-  if (isa == Isa::avx512_bf16) return avx512_kernels::kTableF32;
+  if (isa == Isa::avx512_bf16) return avx512_bf16_kernels::kTableF32;
   if (isa == Isa::avx512) return avx512_kernels::kTableF32;
   if (isa == Isa::avx2) return avx2_kernels::kTable<avx2_kernels::F32>;
 #endif

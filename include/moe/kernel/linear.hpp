@@ -7,6 +7,7 @@
 #include "moe/core/buffer.hpp"
 #include "moe/core/executor.hpp"
 #include "moe/core/types.hpp"
+#include "moe/kernel/packed.hpp"
 #include "moe/kernel/product.hpp"
 #include "moe/kernel/share.hpp"
 
@@ -62,6 +63,14 @@ void linear_forward(MatrixView<const S> x, MatrixView<const S> w, const S* bias,
   b.cols = w.rows();
   detail::multiply_store<S>({.data = x.data(), .stride = x.stride()}, x.rows(), x.cols(), b, bias,
                             y, false, scratch.packed, executor);
+}
+
+/// The same with packed weights.
+template <class S>
+void linear_forward(MatrixView<const S> x, const PackedLinear<S>& w, const S* bias, MatrixView<S> y,
+                    LinearScratch<S>& scratch, ExecutorRef executor) {
+  detail::multiply_store<S>({.data = x.data(), .stride = x.stride()}, x.rows(), x.cols(),
+                            w.source(), bias, y, false, scratch.packed, executor);
 }
 
 /// Adds to each gradient that is given: dx [M, K] += dy w, dw [N, K] += dy^T x, dbias [N] += sum

@@ -100,5 +100,24 @@ void pack_k_major(const PackArgs<typename F::T>& g) {
   }
 }
 
+/// Pairs of bfloat16 per lane -> one row of floats per k. Written lane by lane: compilers vectorise
+/// it.
+template <class F>
+void widen_bf16(const typename F::T* src, Index kc, typename F::T* dst) {
+  if constexpr (sizeof(typename F::T) == 4) {
+    constexpr int kCount = static_cast<int>(kLanes<float>);
+    for (Index k = 0; k < kc; k += 2, src += kCount, dst += 2 * kCount) {
+      std::uint32_t bits[kCount];
+      __builtin_memcpy(bits, src, sizeof(bits));
+      for (int i = 0; i < kCount; ++i) bits[i] <<= 16;
+      __builtin_memcpy(dst, bits, sizeof(bits));
+      if (k + 1 == kc) return;
+      __builtin_memcpy(bits, src, sizeof(bits));
+      for (int i = 0; i < kCount; ++i) bits[i] &= 0xffff0000u;
+      __builtin_memcpy(dst + kCount, bits, sizeof(bits));
+    }
+  }
+}
+
 }  // namespace detail::MOE_ISA
 MOE_NAMESPACE_END

@@ -6,39 +6,12 @@
 #pragma once
 
 #include <algorithm>
-#include <limits>
 #include <memory>
 
-#include "moe/kernel/kernels.hpp"
+#include "moe/kernel/operand.hpp"
 
 MOE_NAMESPACE_BEGIN
 namespace detail {
-
-/// A matrix [outer, depth] as it lies in memory. Row-wise: element (i, k) = data[row(i) * stride +
-/// k]; k-major: data[row(k) * stride + i]. `row` goes through `index` unless that is null. With
-/// `tail`, the k from `split` on are those of a second matrix of the same layout, counted from 0.
-template <class S>
-struct Operand {
-  const S* data = nullptr;
-  Index stride = 0;
-  const std::int32_t* index = nullptr;
-  bool k_major = false;
-  const S* tail = nullptr;
-  Index split = std::numeric_limits<Index>::max();
-};
-
-/// The weight side of a product: columns of `part[0]`, or of both parts interleaved by half panels.
-/// `packed`, when set, holds all panels already, each [depth][kLanes].
-template <class S>
-struct PanelSource {
-  Operand<S> part[2];
-  bool gated = false;
-  Index cols = 0;
-  const S* packed = nullptr;
-
-  Index cols_per_panel() const { return gated ? kHalf<S> : kLanes<S>; }
-  Index panels() const { return (cols + cols_per_panel() - 1) / cols_per_panel(); }
-};
 
 /// A finished block of c: rows [row, row + rows) and the columns of `panels` panels from `panel`
 /// on.
@@ -75,24 +48,6 @@ struct Product {
   Index panel_begin = 0;
   Index panel_end = 0;
 };
-
-/// Packs elements (first + i, k0 + k), i < count, k < kc, to dst[k * dst_stride + i].
-template <class S>
-void pack(const KernelTable<S>& table, const Operand<S>& m, Index first, Index count, Index k0,
-          Index kc, S* dst, Index dst_stride, Index width, Index ahead = 0) {
-  const Index head = std::clamp<Index>(m.split - k0, 0, kc);
-  PackArgs<S> args{m.data, m.index, m.stride,   first, count, k0,
-                   head,   dst,     dst_stride, width, ahead};
-  const auto run = m.k_major ? table.pack_k_major : table.pack_rows;
-  if (head > 0) run(args);
-  if (head < kc) {
-    args.src = m.tail;
-    args.k0 = k0 + head - m.split;
-    args.kc = kc - head;
-    args.dst = dst + head * dst_stride;
-    run(args);
-  }
-}
 
 /// Sizes of one thread's scratch, in values.
 template <class S>
@@ -133,7 +88,10 @@ class Multiply {
         a_pack_(work),
         b_pack_(work + sizes.a),
         c_(b_pack_ + sizes.b),
-        ldc_(scratch_stride(table)) {}
+        ldc_(scratch_stride(table)),
+        pairs_(p.b.bf16 && table.tiles_bf16 != nullptr),
+        direct_(p.b.packed != nullptr && (!p.b.bf16 || pairs_)),
+        groups_(pairs_ ? (p.depth + 1) / 2 : p.depth) {}
 
   void run(EpilogueRef<S> epilogue) {
     if (p_.rows == 0 || p_.panel_begin >= p_.panel_end) return;
@@ -151,71 +109,94 @@ class Multiply {
   }
 
  private:
-  /// The block's rows as balanced tiles, each [depth][tile rows]. One row needs no packing.
+  /// The block's rows as balanced tiles, each [groups][tile rows]. One row needs no packing.
   void pack_tokens() {
     const Operand<S>& a = p_.a;
+    a_ = a_pack_;
     if (rows_ == 1 && !a.k_major && a.tail == nullptr) {
-      a_ = a.data + (a.index != nullptr ? static_cast<Index>(a.index[row_]) : row_) * a.stride;
+      const S* row =
+          a.data + (a.index != nullptr ? static_cast<Index>(a.index[row_]) : row_) * a.stride;
+      if (pairs_)
+        table_.to_bf16(row, p_.depth, a_pack_);
+      else
+        a_ = row;
       return;
     }
     const Index count = (rows_ + table_.mr - 1) / table_.mr;
     Index row = 0;
     for (Index i = 0; i < count; ++i) {
       const Index rows = rows_ / count + (i < rows_ % count ? 1 : 0);
-      pack(table_, a, row_ + row, rows, 0, p_.depth, a_pack_ + row * p_.depth, rows, rows);
+      S* tile = a_pack_ + row * groups_;
+      if (pairs_)
+        pack_pairs(row_ + row, rows, tile);
+      else
+        pack(table_, a, row_ + row, rows, 0, p_.depth, tile, rows, rows);
       row += rows;
     }
-    a_ = a_pack_;
+  }
+
+  /// A tile of bfloat16 pairs: the rows are converted piece by piece, then packed like floats.
+  void pack_pairs(Index first, Index rows, S* tile) {
+    constexpr Index kPiece = 512;
+    Operand<S> piece{.data = b_pack_, .stride = kPiece / 2};
+    for (Index k = 0; k < p_.depth; k += kPiece) {
+      const Index kc = std::min(kPiece, p_.depth - k);
+      for (Index r = 0; r < rows; ++r) {
+        const Index i =
+            p_.a.index != nullptr ? static_cast<Index>(p_.a.index[first + r]) : first + r;
+        table_.to_bf16(p_.a.data + i * p_.a.stride + k, kc, b_pack_ + r * piece.stride);
+      }
+      pack(table_, piece, 0, rows, 0, (kc + 1) / 2, tile + k / 2 * rows, rows, rows);
+    }
   }
 
   /// Few rows: several panels per call, so that there are chains enough, and packed weights in one
   /// linear run. Many rows: slices that stay in L1 while all tiles pass.
   void choose_slice() {
-    const bool one_tile = rows_ <= table_.mr;
-    panels_per_call_ = !one_tile || rows_ > 3 ? 1 : rows_ == 1 ? 4 : 2;
+    one_tile_ = rows_ <= table_.mr;
+    panels_per_call_ = !one_tile_ || rows_ > 3 ? 1 : rows_ == 1 ? 4 : 2;
     slice_ = table_.kc;
-    if (p_.b.packed != nullptr) {
-      if (one_tile) slice_ = std::max<Index>(p_.depth, 1);
-    } else {
+    if (!direct_)
       slice_ /= panels_per_call_;
-    }
+    else if (one_tile_)
+      slice_ = std::max<Index>(groups_, 1);
   }
 
   void multiply_group(Index group, Index panels) {
-    for (Index k0 = 0; k0 == 0 || k0 < p_.depth; k0 += slice_) {
-      const Index kc = std::min(slice_, p_.depth - k0);
-      TileArgs<S> args{a_, p_.depth, k0, kc, rows_, nullptr, 0, 0, nullptr, ldc_, k0 == 0, {}};
-      const Index step = rows_ <= table_.mr && p_.b.packed != nullptr ? panels : panels_per_call_;
+    const auto tiles = pairs_ ? table_.tiles_bf16 : table_.tiles;
+    for (Index k0 = 0; k0 == 0 || k0 < groups_; k0 += slice_) {
+      const Index kc = std::min(slice_, groups_ - k0);
+      TileArgs<S> args{a_, groups_, k0, kc, rows_, nullptr, 0, 0, nullptr, ldc_, k0 == 0, {}};
+      const Index step = one_tile_ && direct_ ? panels : panels_per_call_;
       for (Index q = 0; q < panels; q += step) {
         args.panels = std::min(step, panels - q);
         args.c = c_ + q * kLanes<S>;
-        if (p_.b.packed != nullptr) {
-          args.b_stride = p_.depth * kLanes<S>;
-          args.b = p_.b.packed + (group + q) * args.b_stride + k0 * kLanes<S>;
-        } else {
-          args.b_stride = kc * kLanes<S>;
-          args.b = b_pack_;
-          for (Index j = 0; j < args.panels; ++j) {
-            pack_panel(group + q + j, k0, kc, b_pack_ + j * args.b_stride);
-          }
-        }
-        if (rows_ > table_.mr) prefetch_next(args, group, group + q + 1, group + panels);
-        table_.tiles(args);
+        find_weights(args, group + q);
+        if (!one_tile_) prefetch_next(args, group, group + q + 1, group + panels);
+        tiles(args);
       }
     }
   }
 
-  void pack_panel(Index panel, Index k0, Index kc, S* dst) {
-    for (Index half = 0; half < 2; ++half) {
-      const Operand<S>& m = p_.b.part[p_.b.gated ? half : 0];
-      const Index first = p_.b.gated ? panel * kHalf<S> : panel * kLanes<S> + half * kHalf<S>;
-      const Index count = std::clamp<Index>(p_.b.cols - first, 0, kHalf<S>);
-      S* out = dst + half * kHalf<S>;
-      if (count > 0) {
-        const Index ahead = rows_ <= table_.mr ? next_strip(panel, half, k0) : 0;
-        pack(table_, m, first, count, k0, kc, out, kLanes<S>, kHalf<S>, ahead);
+  /// Points args.b to the slice's panels: where they are, or packed or widened into scratch.
+  void find_weights(TileArgs<S>& args, Index panel) {
+    if (direct_) {
+      args.b_stride = groups_ * kLanes<S>;
+      args.b = p_.b.packed + panel * args.b_stride + args.k0 * kLanes<S>;
+      return;
+    }
+    args.b_stride = args.kc * kLanes<S>;
+    args.b = b_pack_;
+    for (Index j = 0; j < args.panels; ++j, ++panel) {
+      S* dst = b_pack_ + j * args.b_stride;
+      if (p_.b.bf16) {
+        const S* src = p_.b.packed + (panel * ((p_.depth + 1) / 2) + args.k0 / 2) * kLanes<S>;
+        table_.widen_bf16(src, args.kc, dst);
+      } else if (one_tile_) {
+        pack_panel(table_, p_.b, panel, args.k0, args.kc, dst, next_strip(panel, 0, args.k0),
+                   next_strip(panel, 1, args.k0));
       } else {
-        for (Index k = 0; k < kc; ++k) std::fill_n(out + k * kLanes<S>, kHalf<S>, S(0));
+        pack_panel(table_, p_.b, panel, args.k0, args.kc, dst);
       }
     }
   }
@@ -238,10 +219,9 @@ class Multiply {
     return here == 0 || next == 0 ? 0 : static_cast<Index>(next - here);
   }
   std::uintptr_t strip_address(Index panel, Index half, Index k0) const {
-    const Operand<S>& m = p_.b.part[p_.b.gated ? half : 0];
-    const Index first = p_.b.gated ? panel * kHalf<S> : panel * kLanes<S> + half * kHalf<S>;
-    if (m.k_major || m.index != nullptr || first >= p_.b.cols) return 0;
-    return reinterpret_cast<std::uintptr_t>(m.data + first * m.stride + k0);
+    const HalfPanel<S> h(p_.b, panel, half);
+    if (h.part.k_major || h.part.index != nullptr || h.first >= p_.b.cols) return 0;
+    return reinterpret_cast<std::uintptr_t>(h.part.data + h.first * h.part.stride + k0);
   }
 
   /// Asks for the slice after this one while its tiles run: memory and arithmetic then overlap.
@@ -250,29 +230,30 @@ class Multiply {
     if (panel >= end) {
       panel = group;
       k0 += slice_;
-      if (k0 >= p_.depth) {
+      if (k0 >= groups_) {
         panel = end;
         k0 = 0;
       }
     }
     if (panel >= p_.panel_end) return;
-    const Index kc = std::min(slice_, p_.depth - k0);
-    if (p_.b.packed != nullptr) {
-      args.next[0] = {p_.b.packed + (panel * p_.depth + k0) * kLanes<S>, 0, 1,
-                      kc * kLanes<S> * static_cast<Index>(sizeof(S))};
+    const Index kc = std::min(slice_, groups_ - k0);
+    constexpr auto kBytes = static_cast<Index>(sizeof(S));
+    if (direct_) {
+      args.next[0] = {p_.b.packed + (panel * groups_ + k0) * kLanes<S>, 0, 1,
+                      kc * kLanes<S> * kBytes};
       return;
     }
+    if (p_.b.bf16) return;
     for (Index half = 0; half < (p_.b.gated ? 2 : 1); ++half) {
       const Operand<S>& m = p_.b.part[half];
       if (m.index != nullptr || k0 + kc > m.split) continue;
       const Index width = p_.b.cols_per_panel();
       const Index first = panel * width;
       const Index count = std::min(width, p_.b.cols - first);
-      const auto bytes = [](Index n) { return n * static_cast<Index>(sizeof(S)); };
       if (m.k_major) {
-        args.next[half] = {m.data + k0 * m.stride + first, bytes(m.stride), kc, bytes(count)};
+        args.next[half] = {m.data + k0 * m.stride + first, m.stride * kBytes, kc, count * kBytes};
       } else {
-        args.next[half] = {m.data + first * m.stride + k0, bytes(m.stride), count, bytes(kc)};
+        args.next[half] = {m.data + first * m.stride + k0, m.stride * kBytes, count, kc * kBytes};
       }
     }
   }
@@ -283,6 +264,10 @@ class Multiply {
   S* b_pack_;
   S* c_;
   Index ldc_;
+  bool pairs_;   // k-groups are pairs of bfloat16 on both sides
+  bool direct_;  // the weights are used where they lie
+  Index groups_;
+  bool one_tile_ = false;
   const S* a_ = nullptr;
   Index row_ = 0, rows_ = 0;
   Index slice_ = 0, panels_per_call_ = 1;

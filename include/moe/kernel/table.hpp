@@ -175,6 +175,11 @@ struct KernelTable {
   S (*dot)(const S* a, const S* b, Index n);
   void (*softmax)(const SoftmaxArgs<S>&);
   void (*combine)(const CombineArgs<S>&);
+  /// `n` values as bfloat16, two per value of dst, an odd last one with zero; null without a
+  /// product.
+  void (*to_bf16)(const S* src, Index n, S* dst);
+  /// Panels of pairs, [kc / 2 rounded up][kLanes], as [kc][kLanes]; float only.
+  void (*widen_bf16)(const S* src, Index kc, S* dst);
 };
 
 }  // namespace detail

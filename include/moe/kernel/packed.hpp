@@ -1,0 +1,214 @@
+// SPDX-FileCopyrightText: 2026 the moe authors
+// SPDX-License-Identifier: MIT
+//
+// Weights packed once into panels: for inference, and for anything that uses them more than once.
+// The layout is the same for every instruction set: panel, k-group, lane, four bytes per lane and
+// group.
+#pragma once
+
+#include <bit>
+#include <span>
+#include <vector>
+
+#include "moe/core/buffer.hpp"
+#include "moe/core/executor.hpp"
+#include "moe/kernel/operand.hpp"
+#include "moe/kernel/share.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// How packed weights are stored. bfloat16 (float layers only) halves the memory and its traffic;
+/// the products then run on the bf16 instructions where the CPU has them, with activations rounded
+/// to bfloat16, and elsewhere in float32 with the weights widened.
+enum class WeightType { native, bfloat16 };
+
+namespace detail {
+
+/// Round to nearest even; NaN stays NaN.
+inline std::uint32_t to_bf16(float x) {
+  const auto bits = std::bit_cast<std::uint32_t>(x);
+  if (x != x) return (bits >> 16) | 0x40u;
+  return (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
+}
+
+/// Values that one packed panel of `depth` takes.
+template <class S>
+Index panel_size(Index depth, WeightType type) {
+  return (type == WeightType::bfloat16 ? (depth + 1) / 2 : depth) * kLanes<S>;
+}
+
+/// One panel of `b`, all of its depth, to dst.
+template <class S>
+void pack_whole_panel(const KernelTable<S>& table, const PanelSource<S>& b, Index panel,
+                      Index depth, WeightType type, S* dst) {
+  if (type == WeightType::native) return pack_panel(table, b, panel, 0, depth, dst);
+  if constexpr (std::is_same_v<S, float>) {
+    constexpr Index kSlice = 64;
+    float slice[kSlice * kLanes<float>];
+    for (Index k0 = 0; k0 < depth; k0 += kSlice) {
+      const Index kc = std::min(kSlice, depth - k0);
+      pack_panel(table, b, panel, k0, kc, slice);
+      for (Index k = 0; k < kc; k += 2) {
+        for (Index lane = 0; lane < kLanes<float>; ++lane) {
+          const float* pair = slice + k * kLanes<float> + lane;
+          const std::uint32_t high = k + 1 < kc ? to_bf16(pair[kLanes<float>]) << 16 : 0u;
+          dst[(k0 + k) / 2 * kLanes<float> + lane] = std::bit_cast<float>(to_bf16(*pair) | high);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace detail
+
+/// A linear map's weight w [N, K], packed; for linear_forward.
+template <class S>
+class PackedLinear {
+ public:
+  PackedLinear() = default;
+  explicit PackedLinear(MatrixView<const S> w, WeightType type = WeightType::native,
+                        ExecutorRef executor = {})
+      : outputs_(w.rows()), inputs_(w.cols()), type_(type) {
+    static_assert(std::is_same_v<S, float> || std::is_same_v<S, double>);
+    detail::PanelSource<S> b;
+    b.part[0] = {.data = w.data(), .stride = w.stride()};
+    b.cols = w.rows();
+    const Index size = detail::panel_size<S>(inputs_, type);
+    data_.resize(b.panels() * size);
+    detail::run_threads(executor, executor.size(), [&](Index i, Index n) {
+      const detail::Range mine = detail::part_of(b.panels(), i, n);
+      for (Index p = mine.begin; p < mine.end; ++p) {
+        detail::pack_whole_panel(detail::kernels<S>(), b, p, inputs_, type,
+                                 data_.data() + p * size);
+      }
+    });
+  }
+
+  Index outputs() const { return outputs_; }
+  Index inputs() const { return inputs_; }
+  std::size_t bytes() const { return static_cast<std::size_t>(data_.size()) * sizeof(S); }
+
+  /// The panels as a product's weight side.
+  detail::PanelSource<S> source() const {
+    detail::PanelSource<S> b;
+    b.cols = outputs_;
+    b.packed = data_.data();
+    b.bf16 = type_ == WeightType::bfloat16;
+    return b;
+  }
+
+ private:
+  Index outputs_ = 0, inputs_ = 0;
+  WeightType type_ = WeightType::native;
+  Buffer<S> data_;
+};
+
+/// The weights of all experts, packed, with copies of their biases: after packing, the row-major
+/// originals are not needed any more. For ffn_forward.
+template <class S>
+class PackedFfn {
+ public:
+  PackedFfn() = default;
+
+  /// Packs `experts` [E] of the given shape. bfloat16 needs S = float.
+  PackedFfn(const FfnShape& shape, std::span<const FfnPointers<const S>> experts,
+            WeightType type = WeightType::native, ExecutorRef executor = {})
+      : shape_(shape), count_(static_cast<Index>(experts.size())), type_(type) {
+    data_.resize(count_ * expert_size());
+    const Index hidden = hidden_panels(), out = output_panels();
+    detail::run_threads(executor, executor.size(), [&](Index i, Index n) {
+      const detail::Range mine = detail::part_of(count_ * (hidden + out), i, n);
+      for (Index job = mine.begin; job < mine.end; ++job) {
+        pack_one(experts, job / (hidden + out), job % (hidden + out));
+      }
+    });
+    copy_biases(experts);
+  }
+
+  const FfnShape& shape() const { return shape_; }
+  Index num_experts() const { return count_; }
+  std::size_t bytes() const { return static_cast<std::size_t>(data_.size()) * sizeof(S); }
+
+  /// Panels of the first product of expert e: [H, D], or gate and in interleaved.
+  detail::PanelSource<S> hidden_source(Index e) const {
+    return {.gated = shape_.gated,
+            .cols = shape_.hidden_dim,
+            .packed = data_.data() + e * expert_size(),
+            .bf16 = type_ == WeightType::bfloat16};
+  }
+  /// Panels of the second product: [D, H].
+  detail::PanelSource<S> output_source(Index e) const {
+    return {.cols = shape_.model_dim,
+            .packed = data_.data() + e * expert_size() + hidden_panels() * hidden_panel_size(),
+            .bf16 = type_ == WeightType::bfloat16};
+  }
+  /// Pointers to the biases of expert e; its weights are null.
+  FfnPointers<const S> biases(Index e) const {
+    const Index h = shape_.hidden_dim, d = shape_.model_dim;
+    const S* base = biases_.data() + e * (2 * h + d);
+    FfnPointers<const S> p;
+    p.b_gate = has_gate_ ? base : nullptr;
+    p.b_in = has_in_ ? base + h : nullptr;
+    p.b_out = has_out_ ? base + 2 * h : nullptr;
+    return p;
+  }
+
+ private:
+  detail::PanelSource<S> shape_of_hidden() const {
+    return {.gated = shape_.gated, .cols = shape_.hidden_dim};
+  }
+  Index hidden_panels() const { return shape_of_hidden().panels(); }
+  Index output_panels() const { return detail::PanelSource<S>{.cols = shape_.model_dim}.panels(); }
+  Index hidden_panel_size() const { return detail::panel_size<S>(shape_.model_dim, type_); }
+  Index output_panel_size() const { return detail::panel_size<S>(shape_.hidden_dim, type_); }
+  Index expert_size() const {
+    return hidden_panels() * hidden_panel_size() + output_panels() * output_panel_size();
+  }
+
+  void pack_one(std::span<const FfnPointers<const S>> experts, Index e, Index panel) {
+    const auto& w = experts[static_cast<std::size_t>(e)];
+    const Index d = shape_.model_dim, h = shape_.hidden_dim;
+    S* dst = data_.data() + e * expert_size();
+    const auto& table = detail::kernels<S>();
+    if (panel < hidden_panels()) {
+      detail::PanelSource<S> b = shape_of_hidden();
+      b.part[0] = {.data = shape_.gated ? w.w_gate : w.w_in, .stride = d};
+      b.part[1] = {.data = w.w_in, .stride = d};
+      pack_whole_panel(table, b, panel, d, type_, dst + panel * hidden_panel_size());
+      return;
+    }
+    panel -= hidden_panels();
+    detail::PanelSource<S> b{.cols = d};
+    b.part[0] = {.data = w.w_out, .stride = h};
+    pack_whole_panel(table, b, panel, h, type_,
+                     dst + hidden_panels() * hidden_panel_size() + panel * output_panel_size());
+  }
+
+  /// A bias that only some experts have is zero for the others.
+  void copy_biases(std::span<const FfnPointers<const S>> experts) {
+    const Index h = shape_.hidden_dim, d = shape_.model_dim;
+    biases_.resize(count_ * (2 * h + d));
+    biases_.fill(S(0));
+    for (Index e = 0; e < count_; ++e) {
+      const auto& w = experts[static_cast<std::size_t>(e)];
+      S* base = biases_.data() + e * (2 * h + d);
+      const auto copy = [](const S* from, Index n, S* to, bool& has) {
+        if (from == nullptr) return;
+        has = true;
+        std::copy_n(from, n, to);
+      };
+      copy(shape_.gated ? w.b_gate : nullptr, h, base, has_gate_);
+      copy(w.b_in, h, base + h, has_in_);
+      copy(w.b_out, d, base + 2 * h, has_out_);
+    }
+  }
+
+  FfnShape shape_;
+  Index count_ = 0;
+  WeightType type_ = WeightType::native;
+  bool has_gate_ = false, has_in_ = false, has_out_ = false;
+  Buffer<S> data_;
+  Buffer<S> biases_;
+};
+
+MOE_NAMESPACE_END
