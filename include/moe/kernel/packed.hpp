@@ -131,16 +131,17 @@ class PackedFfn {
 
   /// Panels of the first product of expert e: [H, D], or gate and in interleaved.
   detail::PanelSource<S> hidden_source(Index e) const {
-    return {.gated = shape_.gated,
-            .cols = shape_.hidden_dim,
-            .packed = data_.data() + e * expert_size(),
-            .bf16 = type_ == WeightType::bfloat16};
+    detail::PanelSource<S> b = shape_of_hidden();
+    b.packed = data_.data() + e * expert_size();
+    b.bf16 = type_ == WeightType::bfloat16;
+    return b;
   }
   /// Panels of the second product: [D, H].
   detail::PanelSource<S> output_source(Index e) const {
-    return {.cols = shape_.model_dim,
-            .packed = data_.data() + e * expert_size() + hidden_panels() * hidden_panel_size(),
-            .bf16 = type_ == WeightType::bfloat16};
+    detail::PanelSource<S> b = shape_of_output();
+    b.packed = data_.data() + e * expert_size() + hidden_panels() * hidden_panel_size();
+    b.bf16 = type_ == WeightType::bfloat16;
+    return b;
   }
   /// Pointers to the biases of expert e; its weights are null.
   FfnPointers<const S> biases(Index e) const {
@@ -155,10 +156,18 @@ class PackedFfn {
 
  private:
   detail::PanelSource<S> shape_of_hidden() const {
-    return {.gated = shape_.gated, .cols = shape_.hidden_dim};
+    detail::PanelSource<S> b;
+    b.gated = shape_.gated;
+    b.cols = shape_.hidden_dim;
+    return b;
+  }
+  detail::PanelSource<S> shape_of_output() const {
+    detail::PanelSource<S> b;
+    b.cols = shape_.model_dim;
+    return b;
   }
   Index hidden_panels() const { return shape_of_hidden().panels(); }
-  Index output_panels() const { return detail::PanelSource<S>{.cols = shape_.model_dim}.panels(); }
+  Index output_panels() const { return shape_of_output().panels(); }
   Index hidden_panel_size() const { return detail::panel_size<S>(shape_.model_dim, type_); }
   Index output_panel_size() const { return detail::panel_size<S>(shape_.hidden_dim, type_); }
   Index expert_size() const {

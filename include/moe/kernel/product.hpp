@@ -68,11 +68,12 @@ Index scratch_stride(const KernelTable<S>& table) {
   return (table.nc + 1) * kLanes<S>;
 }
 
-/// What multiply needs for products of at most `rows` x `depth`.
+/// What multiply needs for products of at most `rows` x `depth`. Fewer rows can make larger blocks
+/// (mc rows are one block, mc + 1 two halves), so the bound is not block_rows(rows).
 template <class S>
 ProductScratch<S> scratch_for(const KernelTable<S>& table, Index rows, Index depth) {
   const auto align = [](Index n) { return (n + kLanes<S> - 1) / kLanes<S> * kLanes<S>; };
-  const Index block = block_rows(table, rows);
+  const Index block = std::min(rows, table.mc);
   return {align(block * depth + kLanes<S>), 4 * table.kc * kLanes<S>,
           align(block * scratch_stride(table))};
 }
