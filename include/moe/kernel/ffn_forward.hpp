@@ -110,7 +110,8 @@ class FfnForward {
   }
   PanelSource<S> output_weights(Index e) const {
     if (packed_ != nullptr) return packed_->output_source(e);
-    PanelSource<S> b{.cols = shape_.model_dim};
+    PanelSource<S> b;
+    b.cols = shape_.model_dim;
     b.part[0] = {.data = experts_[static_cast<std::size_t>(e)].w_out, .stride = shape_.hidden_dim};
     return b;
   }

@@ -30,7 +30,7 @@ struct Operand {
 /// rounded up][kLanes] pairs of bfloat16.
 template <class S>
 struct PanelSource {
-  Operand<S> part[2] = {};
+  Operand<S> part[2];
   bool gated = false;
   Index cols = 0;
   const S* packed = nullptr;

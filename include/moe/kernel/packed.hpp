@@ -133,14 +133,12 @@ class PackedFfn {
   detail::PanelSource<S> hidden_source(Index e) const {
     detail::PanelSource<S> b = shape_of_hidden();
     b.packed = data_.data() + e * expert_size();
-    b.bf16 = type_ == WeightType::bfloat16;
     return b;
   }
   /// Panels of the second product: [D, H].
   detail::PanelSource<S> output_source(Index e) const {
     detail::PanelSource<S> b = shape_of_output();
     b.packed = data_.data() + e * expert_size() + hidden_panels() * hidden_panel_size();
-    b.bf16 = type_ == WeightType::bfloat16;
     return b;
   }
   /// Pointers to the biases of expert e; its weights are null.
@@ -159,11 +157,13 @@ class PackedFfn {
     detail::PanelSource<S> b;
     b.gated = shape_.gated;
     b.cols = shape_.hidden_dim;
+    b.bf16 = type_ == WeightType::bfloat16;
     return b;
   }
   detail::PanelSource<S> shape_of_output() const {
     detail::PanelSource<S> b;
     b.cols = shape_.model_dim;
+    b.bf16 = type_ == WeightType::bfloat16;
     return b;
   }
   Index hidden_panels() const { return shape_of_hidden().panels(); }
@@ -187,7 +187,7 @@ class PackedFfn {
       return;
     }
     panel -= hidden_panels();
-    detail::PanelSource<S> b{.cols = d};
+    detail::PanelSource<S> b = shape_of_output();
     b.part[0] = {.data = w.w_out, .stride = h};
     pack_whole_panel(table, b, panel, h, type_,
                      dst + hidden_panels() * hidden_panel_size() + panel * output_panel_size());
