@@ -33,7 +33,7 @@ TEST_CASE("learned noise is clean + normal * (softplus(x Wn) + floor)", "[router
   Learned::State state;
   Matrix<double> logits(6, 4);
   router.forward(x, logits, kTraining, state, {});
-  const moe::Draws draws(kTraining, "learned noise");
+  const moe::Draws draws(kTraining, "router.learned_noise");
   for (Index t = 0; t < 6; ++t) {
     for (Index e = 0; e < 4; ++e) {
       const double pre = x.row(t).dot(router.noise_weight.value.row(e));
@@ -120,7 +120,7 @@ TEST_CASE("a frozen noise map gets no gradient", "[router][noise]") {
 
 TEST_CASE("fixed noise is clean + scale * noise", "[router][noise]") {
   const Matrix<double> x = random_matrix<double>(6, 5, 1);
-  const moe::Draws draws(kTraining, "logit noise");
+  const moe::Draws draws(kTraining, "router.logit_noise");
   const auto check = [&](const Fixed::Options& options, double scale, auto&& noise, double sigma) {
     const auto router = make_router<Fixed>(kDims, options);
     const Matrix<double> clean = clean_logits(router.base, x);
@@ -175,7 +175,7 @@ TEST_CASE("jitter multiplies each value of the router's input", "[router][jitter
   const auto router = make_router<Jitter>(kDims, {.epsilon = 0.2});
   const Matrix<double> x = random_matrix<double>(6, 5, 1);
   Matrix<double> jittered = x;
-  const moe::Draws draws(kTraining, "input jitter");
+  const moe::Draws draws(kTraining, "router.input_jitter");
   for (Index t = 0; t < 6; ++t) {
     for (Index d = 0; d < 5; ++d) {
       const double factor = 1 + 0.2 * (2 * draws.uniform(t, d) - 1);

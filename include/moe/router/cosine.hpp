@@ -84,7 +84,9 @@ class CosineRouter {
 
   /// Gives every expert row the length `expert_norm`. X-MoE does this in each step: it leaves the
   /// logits as they are and keeps the experts' gradients from shrinking. Call after the optimizer.
+  /// Does nothing when `expert_norm` is 0.
   void rescale_experts() {
+    if (!(options_.expert_norm > 0)) return;
     const auto length = static_cast<S>(options_.expert_norm);
     for (Index e = 0; e < num_experts(); ++e) {
       const S norm = experts.value.row(e).norm();

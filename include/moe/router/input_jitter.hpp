@@ -45,7 +45,7 @@ class InputJitter : public RouterWrapper<Base> {
                State& state, ExecutorRef executor) const {
     state.jittered = batch.training && epsilon_ > 0;
     if (!state.jittered) return base.forward(x, logits, batch, state, executor);
-    const Draws draws(batch, "input jitter");
+    const Draws draws(batch, "router.input_jitter");
     const MatrixView<Scalar> factor = state.factor.resize(x.rows(), x.cols());
     const MatrixView<Scalar> input = state.input.resize(x.rows(), x.cols());
     for (Index t = 0; t < x.rows(); ++t) {

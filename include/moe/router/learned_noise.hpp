@@ -64,7 +64,7 @@ class LearnedNoise : public RouterWrapper<Base> {
     const MatrixView<S> pre = state.pre.resize(x.rows(), num_experts());
     linear_forward<S>(x, noise_weight.value, nullptr, pre, state.noise_scratch, executor);
     const MatrixView<S> normal = state.normal.resize(x.rows(), num_experts());
-    const Draws draws(batch, "learned noise");
+    const Draws draws(batch, "router.learned_noise");
     for (Index t = 0; t < x.rows(); ++t) {
       for (Index e = 0; e < num_experts(); ++e) {
         normal(t, e) = static_cast<S>(draws.normal(t, e));

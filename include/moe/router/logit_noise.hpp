@@ -58,7 +58,7 @@ class LogitNoise : public RouterWrapper<Base> {
                State& state, ExecutorRef executor) const {
     base.forward(x, logits, batch, state, executor);
     const bool noisy = batch.training && scale_ > 0;
-    const Draws draws(batch, "logit noise");
+    const Draws draws(batch, "router.logit_noise");
     state.noise.resize(x.rows(), num_experts());
     const double stddev = noisy && kind_ == NoiseKind::gaussian ? scale_ : 0;
     for (Index t = 0; t < x.rows(); ++t) {
