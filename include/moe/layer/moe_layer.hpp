@@ -150,7 +150,7 @@ class MoeLayer {
       }
       LossGradient<S> gradient{{dlogits.data(), tokens, e}, {dscores.data(), tokens, e}};
       const LossInput<S> input{
-          {this->logits.data(), tokens, e}, this->routing, this->plan, batch, noise};
+          {this->logits.data(), tokens, e}, this->routing, this->plan, batch, noise, &loss_scratch};
       return static_cast<S>(loss(input, gradient));
     }
 
@@ -163,6 +163,7 @@ class MoeLayer {
     Buffer<S> dscores;       ///< [T, E], from losses
     Buffer<S> dweight;       ///< [T, K]
     Buffer<S> dslot_weight;  ///< [N]
+    Buffer<double> loss_scratch;
   };
 
   /// A new layer with random weights; the same seed gives the same layer. Throws
