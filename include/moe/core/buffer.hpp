@@ -35,8 +35,8 @@ class Buffer {
     return *this;
   }
 
-  /// Room for `count` values. A failed allocation leaves the old contents in place.
-  std::span<T> resize(Index count) {
+  /// Memory for later sizes up to `count`; the size stays, the contents do not.
+  void reserve(Index count) {
     if (count > capacity_) {
       // A quarter more than asked, so that a slowly growing batch does not allocate every time.
       const Index wanted = capacity_ == 0 ? count : count + count / 4;
@@ -44,6 +44,11 @@ class Buffer {
       memory_.reset(static_cast<T*>(::operator new (bytes, std::align_val_t{kAlignment})));
       capacity_ = wanted;
     }
+  }
+
+  /// Room for `count` values. A failed allocation leaves the old contents in place.
+  std::span<T> resize(Index count) {
+    reserve(count);
     size_ = count;
     return span();
   }
