@@ -5,21 +5,9 @@
 #pragma once
 
 #include "moe/plan/plan.hpp"
+#include "moe/plan/slot_weight.hpp"
 
 MOE_NAMESPACE_BEGIN
-
-/// slot_weight[s] = routing.weight of the assignment behind slot s. Throws std::invalid_argument on
-/// a routing or a span that does not fit the plan.
-template <class S>
-void gather_slot_weights(const Routing<S>& routing, const Plan& plan, std::span<S> slot_weight) {
-  constexpr auto* kWhere = "moe::gather_slot_weights";
-  detail::check_shape(kWhere, "routing.weight", routing.weight, plan.tokens, plan.top_k);
-  detail::check_size(kWhere, "slot_weight", std::ssize(slot_weight), "values",
-                     "the plan's slot count", plan.count());
-  for (std::size_t s = 0; s < plan.origin.size(); ++s) {
-    slot_weight[s] = routing.weight(plan.origin[s] / plan.top_k, plan.origin[s] % plan.top_k);
-  }
-}
 
 /// y[t] = sum over the slots of t, experts ascending, of slot_weight[s] * rows[s]; zero for a token
 /// without slots. Throws std::invalid_argument on a shape that does not fit.

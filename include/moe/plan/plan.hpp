@@ -4,41 +4,31 @@
 // Routing -> Plan: the kept assignments grouped by expert, capacity, and a record of every drop.
 #pragma once
 
-#include <cmath>
+#include <algorithm>
 #include <limits>
-#include <optional>
 #include <vector>
 
 #include "moe/gate/routing.hpp"
+#include "moe/plan/capacity.hpp"
+#include "moe/plan/overflow.hpp"
 
 MOE_NAMESPACE_BEGIN
 
-/// How many tokens an expert may take.
-struct CapacityOptions {
-  /// Each expert takes at most ceil(factor * T * K / E) tokens, T counting no padding (Megatron's
-  /// form); later tokens are dropped and contribute zero. Empty: dropless.
-  std::optional<double> factor = std::nullopt;
-};
-
-/// What became of one assignment of Routing.
-enum class Outcome : std::uint8_t {
-  kept,     ///< computed
-  dropped,  ///< its expert was full
-  none,     ///< the gate chose no expert here, or the token is padding
-};
-
-/// Kept assignments ("slots") in CSR order by expert; inside an expert by ascending token. N slots.
+/// Computed assignments ("slots") in CSR order by expert; inside an expert by ascending token. N
+/// slots.
 struct Plan {
   std::vector<std::int32_t> offset;    ///< [E+1], slots of expert e are [offset[e], offset[e+1])
   std::vector<std::int32_t> token;     ///< [N], row of x
   std::vector<std::int32_t> origin;    ///< [N], the assignment t * K + j behind the slot
-  std::vector<std::int32_t> slot;      ///< [T * K], inverse of origin, -1 where nothing was kept
+  std::vector<std::int32_t> slot;      ///< [T * K], inverse of origin, -1 where nothing is computed
   std::vector<Outcome> outcome;        ///< [T * K]
   std::vector<std::int32_t> demanded;  ///< [E], assignments before capacity
   std::vector<std::int32_t> fill;      ///< [E], scratch of make_plan
   Index tokens = 0;                    ///< T
   Index top_k = 0;                     ///< K
-  Index capacity = std::numeric_limits<Index>::max();  ///< per expert
+  Index capacity = std::numeric_limits<Index>::max();  ///< per expert (and group, of a full group)
+  CapacityOptions rules;                               ///< as given to make_plan
+  detail::OverflowRules overflow;                      ///< scratch of make_plan
 
   Index num_experts() const { return static_cast<Index>(demanded.size()); }
   Index count() const { return static_cast<Index>(token.size()); }
@@ -49,7 +39,19 @@ struct Plan {
     return offset[i + 1] - offset[i];
   }
 
-  /// Assignments that lost their place to capacity.
+  /// The expert that computes assignment a = t * K + j, kNoExpert when none does.
+  std::int32_t expert_of(Index a) const {
+    const std::int32_t s = slot[static_cast<std::size_t>(a)];
+    if (s < 0) return kNoExpert;
+    const auto after = std::upper_bound(offset.begin(), offset.end(), s);
+    return static_cast<std::int32_t>(after - offset.begin()) - 1;
+  }
+
+  Index count_of(Outcome what) const {
+    return static_cast<Index>(std::count(outcome.begin(), outcome.end(), what));
+  }
+
+  /// Assignments that no expert computes for want of capacity.
   Index dropped() const {
     Index total = 0;
     for (const auto n : demanded) total += n;
@@ -57,33 +59,14 @@ struct Plan {
   }
 };
 
-/// Throws std::invalid_argument unless the factor is finite and positive.
-inline void check_capacity(std::string_view function, const CapacityOptions& options) {
-  if (options.factor && (!(*options.factor > 0) || !std::isfinite(*options.factor))) {
-    detail::fail(function, "capacity factor is ", *options.factor,
-                 ", expected a finite value above 0 (leave it empty for a dropless layer)");
-  }
-}
-
-/// Tokens per expert: ceil(factor * tokens * K / E), without limit when dropless. A product that is
-/// whole up to rounding (0.7 * 10) is not pushed to the next integer by its last bit.
-inline Index expert_capacity(const CapacityOptions& options, Index tokens, Index top_k,
-                             Index experts) {
-  if (!options.factor) return std::numeric_limits<Index>::max();
-  const double share = *options.factor * static_cast<double>(tokens) * static_cast<double>(top_k) /
-                       static_cast<double>(experts);
-  if (share >= 0x1p62) return std::numeric_limits<Index>::max();  // as good as dropless
-  return static_cast<Index>(std::ceil(share * (1 - 1e-12)));
-}
-
 namespace detail {
 
 /// Counts demand per expert; `seen` [E] catches a gate that names an expert twice for one token.
-inline void count_demand(MatrixView<const std::int32_t> expert, std::vector<std::int32_t>& demanded,
-                         std::vector<std::int32_t>& seen) {
+inline void count_demand(MatrixView<const std::int32_t> expert, const Batch& batch,
+                         std::vector<std::int32_t>& demanded, std::vector<std::int32_t>& seen) {
   const auto experts = static_cast<std::int32_t>(demanded.size());
   for (Index t = 0; t < expert.rows(); ++t) {
-    for (Index j = 0; j < expert.cols(); ++j) {
+    for (Index j = 0; j < expert.cols() && !batch.is_padding(t); ++j) {
       const std::int32_t e = expert(t, j);
       if (e == kNoExpert) continue;
       if (e < 0 || e >= experts) {
@@ -101,33 +84,76 @@ inline void count_demand(MatrixView<const std::int32_t> expert, std::vector<std:
   }
 }
 
-/// Gives each expert's first `capacity` assignments, in token order, their slots.
-inline void place_assignments(MatrixView<const std::int32_t> expert, Plan& plan) {
+/// Stable counting sort: gives every assignment the next slot of its expert, of whose slots
+/// plan.fill [E] says how many there are. expert_of(t, a) is asked once for each, in order.
+template <class F>
+void place_assignments(Plan& plan, F&& expert_of) {
+  Index total = 0;
+  for (std::size_t e = 0; e < plan.fill.size(); ++e) {
+    plan.offset[e] = static_cast<std::int32_t>(total);
+    total += plan.fill[e];
+  }
+  plan.offset[plan.fill.size()] = static_cast<std::int32_t>(total);
+  plan.token.resize(static_cast<std::size_t>(total));
+  plan.origin.resize(plan.token.size());
   std::fill(plan.fill.begin(), plan.fill.end(), 0);
-  for (Index t = 0; t < expert.rows(); ++t) {
-    for (Index j = 0; j < expert.cols(); ++j) {
-      if (expert(t, j) == kNoExpert) continue;
-      const auto e = static_cast<std::size_t>(expert(t, j));
-      const auto a = static_cast<std::size_t>(t * expert.cols() + j);
-      if (plan.fill[e] == plan.capacity) {
-        plan.outcome[a] = Outcome::dropped;
-        continue;
-      }
+  for (Index t = 0; t < plan.tokens; ++t) {
+    for (Index j = 0; j < plan.top_k; ++j) {
+      const auto a = static_cast<std::size_t>(t * plan.top_k + j);
+      const std::int32_t expert = expert_of(t, a);
+      if (expert == kNoExpert) continue;
+      const auto e = static_cast<std::size_t>(expert);
       const auto s = static_cast<std::size_t>(plan.offset[e] + plan.fill[e]++);
       plan.token[s] = static_cast<std::int32_t>(t);
       plan.origin[s] = static_cast<std::int32_t>(a);
       plan.slot[a] = static_cast<std::int32_t>(s);
-      plan.outcome[a] = Outcome::kept;
     }
   }
 }
 
+/// Drop by position in one pass: an expert's first `capacity` assignments are kept.
+inline void place_by_position(MatrixView<const std::int32_t> expert, const Batch& batch,
+                              Plan& plan) {
+  for (std::size_t e = 0; e < plan.fill.size(); ++e) {
+    plan.fill[e] = static_cast<std::int32_t>(std::min<Index>(plan.demanded[e], plan.capacity));
+  }
+  place_assignments(plan, [&](Index t, std::size_t a) {
+    const std::int32_t e = expert(t, static_cast<Index>(a) - t * plan.top_k);
+    if (e == kNoExpert || batch.is_padding(t)) return kNoExpert;
+    const bool full = plan.fill[static_cast<std::size_t>(e)] == plan.capacity;
+    plan.outcome[a] = full ? Outcome::dropped : Outcome::kept;
+    return full ? kNoExpert : e;
+  });
+}
+
+/// Any other order, overflow or groups.
+template <class S>
+void place_by_rules(const Routing<S>& routing, const Batch& batch, Plan& plan) {
+  plan.overflow.decide(routing, plan.rules, batch, plan.outcome);
+  std::fill(plan.fill.begin(), plan.fill.end(), 0);
+  for (const std::int32_t e : plan.overflow.target) {
+    if (e != kNoExpert) ++plan.fill[static_cast<std::size_t>(e)];
+  }
+  place_assignments(plan, [&](Index, std::size_t a) { return plan.overflow.target[a]; });
+}
+
+/// True when nobody is over capacity, or drop by position is all that is asked for.
+inline bool is_plain(const Plan& plan) {
+  const CapacityOptions& rules = plan.rules;
+  if (plan.capacity == std::numeric_limits<Index>::max()) return true;
+  if (rules.group_size != 0) return false;
+  if (rules.order == DropOrder::position && rules.overflow == Overflow::drop) return true;
+  return std::all_of(plan.demanded.begin(), plan.demanded.end(),
+                     [&](std::int32_t n) { return n <= plan.capacity; });
+}
+
 }  // namespace detail
 
-/// Stable counting sort of the assignments by expert. When an expert is over capacity it keeps its
-/// first tokens (drop by position: Switch, Megatron). Throws std::invalid_argument on an expert
-/// index out of range, an expert named twice by one token, or 2^31 assignments; `plan` is then
-/// worth nothing until the next make_plan.
+/// Stable counting sort of the assignments by expert, after `options` have decided who keeps a
+/// place. Padding has no assignments and counts for no capacity. A rerouted assignment never takes
+/// the place of one that was chosen. Throws std::invalid_argument on an expert index out of range,
+/// an expert named twice by one token, or 2^31 assignments; `plan` is then worth nothing until the
+/// next make_plan.
 template <class S>
 void make_plan(const Routing<S>& routing, const CapacityOptions& options, const Batch& batch,
                Plan& plan) {
@@ -136,27 +162,31 @@ void make_plan(const Routing<S>& routing, const CapacityOptions& options, const 
   if (assignments > std::numeric_limits<std::int32_t>::max()) {
     detail::fail("moe::make_plan", "tokens * top_k is ", assignments, ", expected less than 2^31");
   }
+  if (options.overflow == Overflow::fallback && options.fallback_expert >= experts) {
+    detail::fail("moe::make_plan", "fallback_expert is ", options.fallback_expert,
+                 ", expected 0 to ", experts - 1);
+  }
   const auto e_size = static_cast<std::size_t>(experts);
+  plan.rules = options;
   plan.tokens = expert.rows();
   plan.top_k = expert.cols();
   plan.demanded.assign(e_size, 0);
   plan.fill.assign(e_size, -1);
-  detail::count_demand(expert, plan.demanded, plan.fill);
+  detail::count_demand(expert, batch, plan.demanded, plan.fill);
 
   Index real_tokens = 0;
   for (Index t = 0; t < expert.rows(); ++t) real_tokens += batch.is_padding(t) ? 0 : 1;
-  plan.capacity = expert_capacity(options, real_tokens, plan.top_k, experts);
+  if (options.group_size > 0) real_tokens = std::min(real_tokens, options.group_size);
+  plan.capacity = expert_capacity(options, real_tokens, plan.top_k, experts, batch.training);
 
-  plan.offset.assign(e_size + 1, 0);
-  for (std::size_t e = 0; e < e_size; ++e) {
-    const Index kept = std::min<Index>(plan.demanded[e], plan.capacity);
-    plan.offset[e + 1] = plan.offset[e] + static_cast<std::int32_t>(kept);
-  }
-  plan.token.resize(static_cast<std::size_t>(plan.offset[e_size]));
-  plan.origin.resize(plan.token.size());
+  plan.offset.resize(e_size + 1);
   plan.slot.assign(static_cast<std::size_t>(assignments), -1);
   plan.outcome.assign(static_cast<std::size_t>(assignments), Outcome::none);
-  detail::place_assignments(expert, plan);
+  if (detail::is_plain(plan)) {
+    detail::place_by_position(expert, batch, plan);
+  } else {
+    detail::place_by_rules(routing, batch, plan);
+  }
 }
 
 MOE_NAMESPACE_END
