@@ -246,13 +246,12 @@ class MoeLayer {
                                     dy, dx, tape.dslot_weight.span(), tape.experts, tape.executor);
 
     const MatrixView<S> dweight = tape.dweight.resize(t_count, k);
-    for (Index a = 0; a < t_count * k; ++a) {
-      const std::int32_t slot = tape.plan.slot[static_cast<std::size_t>(a)];
-      dweight.data()[a] = slot < 0 ? S(0) : tape.dslot_weight[slot];
-    }
+    tape.dweight.fill(S(0));
+    const MatrixView<S> dscores(tape.dscores.data(), t_count, e);
+    scatter_slot_weights<S>(tape.routing, tape.plan, tape.dslot_weight.span(), dweight, dscores);
     const MatrixView<S> dlogits(tape.dlogits.data(), t_count, e);
     gate_.backward(std::as_const(tape.routing), MatrixView<const S>(dweight),
-                   MatrixView<const S>(tape.dscores.data(), t_count, e), dlogits, tape.gate_state);
+                   MatrixView<const S>(dscores), dlogits, tape.gate_state);
     router_.backward(x, MatrixView<const S>(dlogits), dx, tape.router_state, tape.executor);
   }
 
