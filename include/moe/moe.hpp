@@ -28,6 +28,7 @@
 
 // all of the above as one layer
 #include "moe/layer/moe_layer.hpp"
+#include "moe/layer/packed_layer.hpp"
 
 // learning
 #include "moe/train/adamw.hpp"

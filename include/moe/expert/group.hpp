@@ -62,7 +62,30 @@ struct GroupState<X, S> {
   }
 };
 
+/// Packed experts need no list of pointers and keep nothing for a backward.
+template <class S>
+struct GroupState<PackedFfn<S>, S> {
+  SlotRows<S> rows;  ///< only used with WeightOn::input
+  FfnScratch<S> scratch;
+};
+
 namespace detail {
+
+/// rows.in[s] = x[token of s], times the weight of the slot when that goes on the input.
+template <class S>
+MatrixView<const S> dispatch_weighted(MatrixView<const S> x, const Plan& plan,
+                                      std::span<const S> slot_weight, WeightOn weight_on,
+                                      SlotRows<S>& rows) {
+  const MatrixView<S> in = rows.in.resize(plan.count(), x.cols());
+  rows.resize_unit_weights(plan.count());
+  dispatch<S>(x, plan, in);
+  if (weight_on == WeightOn::input) {
+    for (Index s = 0; s < in.rows(); ++s) {
+      for (Index d = 0; d < in.cols(); ++d) in(s, d) *= slot_weight[static_cast<std::size_t>(s)];
+    }
+  }
+  return in;
+}
 
 /// out[s] = expert(in[s]), in and out [N, D] in slot order.
 template <class X, class S>
@@ -136,17 +159,29 @@ void experts_forward(const std::vector<X>& experts, const Plan& plan,
     }
   }
   SlotRows<S>& rows = state.rows;
-  const MatrixView<S> in = rows.in.resize(plan.count(), x.cols());
+  const MatrixView<const S> in =
+      detail::dispatch_weighted<S>(x, plan, slot_weight, weight_on, rows);
   const MatrixView<S> out = rows.out.resize(plan.count(), x.cols());
-  rows.resize_unit_weights(plan.count());
-  dispatch<S>(x, plan, in);
-  if (weight_on == WeightOn::input) {
-    for (Index s = 0; s < in.rows(); ++s) {
-      for (Index d = 0; d < in.cols(); ++d) in(s, d) *= slot_weight[static_cast<std::size_t>(s)];
-    }
-  }
   detail::experts_on_rows<X, S>(experts, plan, in, out, state, keep, executor);
   combine<S>(out, plan, weight_on == WeightOn::output ? slot_weight : rows.ones.span(), y);
+}
+
+/// The same with packed experts, for inference.
+template <class S>
+void experts_forward(const PackedFfn<S>& experts, const Plan& plan, std::span<const S> slot_weight,
+                     WeightOn weight_on, MatrixView<const S> x, MatrixView<S> y,
+                     GroupState<PackedFfn<S>, S>& state, ExecutorRef executor) {
+  if (weight_on == WeightOn::output) {
+    ffn_forward<S>(experts, {plan.offset, plan.token, slot_weight}, x, y, state.scratch, executor);
+    return;
+  }
+  SlotRows<S>& rows = state.rows;
+  const MatrixView<const S> in =
+      detail::dispatch_weighted<S>(x, plan, slot_weight, weight_on, rows);
+  const MatrixView<S> out = rows.out.resize(plan.count(), x.cols());
+  ffn_forward<S>(experts, {plan.offset, rows.identity.span(), rows.ones.span()}, in, out,
+                 state.scratch, executor);
+  combine<S>(out, plan, rows.ones.span(), y);
 }
 
 /// Adds to dx [T, D] and to the experts' gradients; writes dslot_weight [N].

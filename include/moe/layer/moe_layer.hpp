@@ -4,7 +4,6 @@
 // The sparse Mixture-of-Experts layer: x [T, D] -> y [T, D].
 #pragma once
 
-#include <atomic>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,68 +11,14 @@
 #include "moe/expert/ffn.hpp"
 #include "moe/expert/group.hpp"
 #include "moe/gate/top_k.hpp"
+#include "moe/layer/identity.hpp"
+#include "moe/layer/route.hpp"
 #include "moe/loss/loss.hpp"
 #include "moe/router/linear.hpp"
 
 MOE_NAMESPACE_BEGIN
 
-namespace detail {
-
-/// A number that no two layers share; a copy is another layer, and so is a layer assigned to.
-class LayerId {
- public:
-  LayerId() : value_(next()) {}
-  LayerId(const LayerId&) : LayerId() {}
-  LayerId& operator=(const LayerId&) {
-    value_ = next();
-    return *this;
-  }
-  std::uint64_t value() const { return value_; }
-
- private:
-  static std::uint64_t next() {
-    static std::atomic<std::uint64_t> counter{0};
-    return ++counter;
-  }
-  std::uint64_t value_;
-};
-
-/// The layer a tape waits for, 0 when none. Does not stay behind in a tape that was moved from.
-class FilledBy {
- public:
-  FilledBy() = default;
-  FilledBy(FilledBy&& other) noexcept : value_(std::exchange(other.value_, 0)) {}
-  FilledBy& operator=(FilledBy&& other) noexcept {
-    value_ = std::exchange(other.value_, 0);
-    return *this;
-  }
-  FilledBy& operator=(std::uint64_t value) {
-    value_ = value;
-    return *this;
-  }
-  operator std::uint64_t() const { return value_; }  // NOLINT(google-explicit-constructor)
-
- private:
-  std::uint64_t value_ = 0;
-};
-
-template <class X, class O>
-struct OptionsOf {
-  using type = O;
-};
-template <class X, class O>
-requires requires { typename X::Options; }
-struct OptionsOf<X, O> {
-  using type = typename X::Options;
-};
-/// X::Options, or NoOptions for a policy that names none.
-template <class X>
-using options_of = typename OptionsOf<X, NoOptions>::type;
-
-}  // namespace detail
-
-/// Router, gate, experts. `forward` and `backward` read as the way of a token: router -> gate ->
-/// plan
+/// Router, gate, experts. `forward` and `backward` read as the way of a token: router -> gate -> plan
 /// -> experts (dispatch and combine fused in). A const layer serves many threads, each with its own
 /// workspace or tape.
 template <class S = float, class RouterType = LinearRouter<S>, class GateType = TopKGate,
@@ -113,16 +58,8 @@ class MoeLayer {
 
   /// Every intermediate of a forward. Reuse it: from the second call on, at the same or a smaller
   /// T, nothing is allocated. One workspace serves one call at a time.
-  struct Workspace {
-    explicit Workspace(ExecutorRef threads = {}) : executor(threads) {}
-
-    ExecutorRef executor;
-    Buffer<S> logits;       ///< [T, E]
-    Routing<S> routing;     ///< who is chosen
-    Plan plan;              ///< who is kept
-    Buffer<S> slot_weight;  ///< [N]
-    typename RouterType::State router_state;
-    typename GateType::State gate_state;
+  struct Workspace : RouteState<S, RouterType, GateType> {
+    using RouteState<S, RouterType, GateType>::RouteState;
     GroupState<ExpertType, S> experts;
   };
 
@@ -131,8 +68,7 @@ class MoeLayer {
     using Workspace::Workspace;
 
     /// Adds a balance loss to this step: returns its value, coefficient included, and adds its
-    /// gradient to what backward will send into the router. Call between forward and backward; the
-    /// mask of the forward must still be alive.
+    /// gradient to what backward will send into the router. Call between forward and backward.
     template <class L>
     S add_loss(const L& loss) {
       static_assert(
@@ -206,13 +142,13 @@ class MoeLayer {
   /// y sharing memory; y is then untouched.
   void forward(MatrixView<const S> x, MatrixView<S> y, Workspace& workspace,
                const Batch& batch = {}) const {
-    check_forward(x, y, batch);
+    detail::check_forward<S>("moe::MoeLayer::forward", model_dim(), x, y, batch);
     run_forward(x, y, workspace, batch, /*keep=*/false);
   }
 
   /// The same, remembering on `tape` what backward needs.
   void forward(MatrixView<const S> x, MatrixView<S> y, Tape& tape, const Batch& batch = {}) const {
-    check_forward(x, y, batch);
+    detail::check_forward<S>("moe::MoeLayer::forward", model_dim(), x, y, batch);
     tape.layer_id = 0;
     tape.tokens = x.rows();
     tape.batch = batch;
@@ -242,8 +178,9 @@ class MoeLayer {
     for (Index t = 0; t < t_count; ++t) std::fill_n(dx.row(t), dx.cols(), S(0));
 
     tape.dslot_weight.resize(tape.plan.count());
-    experts_backward<ExpertType, S>(experts_, tape.plan, tape.slot_weight.span(), weight_on(), x,
-                                    dy, dx, tape.dslot_weight.span(), tape.experts, tape.executor);
+    experts_backward<ExpertType, S>(experts_, tape.plan, tape.slot_weight.span(), weight_on(gate_),
+                                    x, dy, dx, tape.dslot_weight.span(), tape.experts,
+                                    tape.executor);
 
     const MatrixView<S> dweight = tape.dweight.resize(t_count, k);
     tape.dweight.fill(S(0));
@@ -288,14 +225,6 @@ class MoeLayer {
     return experts;
   }
 
-  /// Unless the gate says otherwise, its weights multiply what the experts return.
-  WeightOn weight_on() const {
-    if constexpr (requires(const GateType& gate) { gate.weight_on_input(); }) {
-      if (gate_.weight_on_input()) return WeightOn::input;
-    }
-    return WeightOn::output;
-  }
-
   void check_parts() const {
     constexpr auto* kWhere = "moe::MoeLayer";
     detail::check_positive(kWhere, "the number of experts", num_experts());
@@ -315,21 +244,6 @@ class MoeLayer {
         }
       }
     }
-  }
-
-  void check_forward(MatrixView<const S> x, MatrixView<S> y, const Batch& batch) const {
-    constexpr auto* kWhere = "moe::MoeLayer::forward";
-    detail::check_size(kWhere, "x", x.cols(), "columns", "the layer's model_dim", model_dim());
-    detail::check_shape(kWhere, "y", y, x.rows(), model_dim());
-    detail::check_no_alias(kWhere, "x", x, "y", y);
-    const auto check_span = [&](std::string_view what, std::size_t size) {
-      if (size != 0) {
-        detail::check_size(kWhere, what, static_cast<Index>(size), "values", "the number of tokens",
-                           x.rows());
-      }
-    };
-    check_span("mask", batch.mask.size());
-    check_span("token_ids", batch.token_ids.size());
   }
 
   void check_backward(MatrixView<const S> dy, MatrixView<S> dx, const Tape& tape) const {
@@ -360,17 +274,8 @@ class MoeLayer {
 
   void run_forward(MatrixView<const S> x, MatrixView<S> y, Workspace& ws, const Batch& batch,
                    bool keep) const {
-    const MatrixView<S> logits = ws.logits.resize(x.rows(), num_experts());
-    router_.forward(x, logits, batch, ws.router_state, ws.executor);
-
-    ws.routing.resize(x.rows(), top_k(), num_experts());
-    gate_.forward(MatrixView<const S>(logits), ws.routing, batch, ws.gate_state);
-    ws.routing.clear_padding(batch);
-
-    make_plan(ws.routing, capacity_, batch, ws.plan);
-    gather_slot_weights<S>(ws.routing, ws.plan, ws.slot_weight.resize(ws.plan.count()));
-
-    experts_forward<ExpertType, S>(experts_, ws.plan, ws.slot_weight.span(), weight_on(), x, y,
+    route<S>(router_, gate_, capacity_, x, batch, ws);
+    experts_forward<ExpertType, S>(experts_, ws.plan, ws.slot_weight.span(), weight_on(gate_), x, y,
                                    ws.experts, keep, ws.executor);
   }
 

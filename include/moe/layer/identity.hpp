@@ -1,0 +1,68 @@
+// SPDX-FileCopyrightText: 2026 the moe authors
+// SPDX-License-Identifier: MIT
+//
+// Which layer is which, so that a tape cannot be played to another; and the options of a policy type.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <utility>
+
+#include "moe/core/batch.hpp"
+
+MOE_NAMESPACE_BEGIN
+namespace detail {
+
+/// A number that no two layers share; a copy is another layer, and so is a layer assigned to.
+class LayerId {
+ public:
+  LayerId() : value_(next()) {}
+  LayerId(const LayerId&) : LayerId() {}
+  LayerId& operator=(const LayerId&) {
+    value_ = next();
+    return *this;
+  }
+  std::uint64_t value() const { return value_; }
+
+ private:
+  static std::uint64_t next() {
+    static std::atomic<std::uint64_t> counter{0};
+    return ++counter;
+  }
+  std::uint64_t value_;
+};
+
+/// The layer a tape waits for, 0 when none. Does not stay behind in a tape that was moved from.
+class FilledBy {
+ public:
+  FilledBy() = default;
+  FilledBy(FilledBy&& other) noexcept : value_(std::exchange(other.value_, 0)) {}
+  FilledBy& operator=(FilledBy&& other) noexcept {
+    value_ = std::exchange(other.value_, 0);
+    return *this;
+  }
+  FilledBy& operator=(std::uint64_t value) {
+    value_ = value;
+    return *this;
+  }
+  operator std::uint64_t() const { return value_; }  // NOLINT(google-explicit-constructor)
+
+ private:
+  std::uint64_t value_ = 0;
+};
+
+template <class X, class O>
+struct OptionsOf {
+  using type = O;
+};
+template <class X, class O>
+requires requires { typename X::Options; }
+struct OptionsOf<X, O> {
+  using type = typename X::Options;
+};
+/// X::Options, or NoOptions for a policy that names none.
+template <class X>
+using options_of = typename OptionsOf<X, NoOptions>::type;
+
+}  // namespace detail
+MOE_NAMESPACE_END

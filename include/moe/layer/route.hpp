@@ -1,0 +1,72 @@
+// SPDX-FileCopyrightText: 2026 the moe authors
+// SPDX-License-Identifier: MIT
+//
+// What layers share before their experts run: x [T, D] -> logits -> Routing -> Plan, and the checks.
+#pragma once
+
+#include "moe/core/executor.hpp"
+#include "moe/expert/group.hpp"
+#include "moe/plan/combine.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// The intermediates from x to the plan.
+template <class S, class RouterType, class GateType>
+struct RouteState {
+  explicit RouteState(ExecutorRef threads = {}) : executor(threads) {}
+
+  ExecutorRef executor;
+  Buffer<S> logits;       ///< [T, E]
+  Routing<S> routing;     ///< who is chosen
+  Plan plan;              ///< who is kept
+  Buffer<S> slot_weight;  ///< [N]
+  typename RouterType::State router_state;
+  typename GateType::State gate_state;
+};
+
+/// Router, gate, plan. Throws std::invalid_argument if the gate names an expert that does not exist.
+template <class S, class RouterType, class GateType>
+void route(const RouterType& router, const GateType& gate, const CapacityOptions& capacity,
+           MatrixView<const S> x, const Batch& batch, RouteState<S, RouterType, GateType>& state) {
+  const Index experts = router.num_experts();
+  const MatrixView<S> logits = state.logits.resize(x.rows(), experts);
+  router.forward(x, logits, batch, state.router_state, state.executor);
+
+  state.routing.resize(x.rows(), gate.top_k(), experts);
+  gate.forward(MatrixView<const S>(logits), state.routing, batch, state.gate_state);
+  state.routing.clear_padding(batch);
+
+  make_plan(state.routing, capacity, batch, state.plan);
+  gather_slot_weights<S>(state.routing, state.plan, state.slot_weight.resize(state.plan.count()));
+}
+
+/// Where the gate's weights go: unless it says otherwise, on what the experts return.
+template <class GateType>
+WeightOn weight_on(const GateType& gate) {
+  if constexpr (requires { gate.weight_on_input(); }) {
+    if (gate.weight_on_input()) return WeightOn::input;
+  }
+  return WeightOn::output;
+}
+
+namespace detail {
+
+/// The checks of every layer's forward, before anything is written.
+template <class S>
+void check_forward(std::string_view function, Index model_dim, MatrixView<const S> x,
+                   MatrixView<S> y, const Batch& batch) {
+  check_size(function, "x", x.cols(), "columns", "the layer's model_dim", model_dim);
+  check_shape(function, "y", y, x.rows(), model_dim);
+  check_no_alias(function, "x", x, "y", y);
+  const auto check_span = [&](std::string_view what, std::size_t size) {
+    if (size != 0) {
+      check_size(function, what, static_cast<Index>(size), "values", "the number of tokens",
+                 x.rows());
+    }
+  };
+  check_span("mask", batch.mask.size());
+  check_span("token_ids", batch.token_ids.size());
+}
+
+}  // namespace detail
+MOE_NAMESPACE_END
