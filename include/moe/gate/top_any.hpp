@@ -1,0 +1,116 @@
+// SPDX-FileCopyrightText: 2026 the moe authors
+// SPDX-License-Identifier: MIT
+//
+// Top-any gate: each expert has a learned threshold; a token uses every expert that clears its own.
+#pragma once
+
+#include "moe/core/parameter.hpp"
+#include "moe/gate/select.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// s_e = sigmoid(logit_e), used where s_e > sigmoid(threshold_e); every used expert has weight 1 /
+/// k, k the number used (Guo et al. 2024, "DynMoE", on a cosine router). In training a token may
+/// use no expert; otherwise it then uses its best one. Backward as published: straight through the
+/// step [s > threshold] to s and threshold, k held constant. Routing::scores is s / (sum s +
+/// 1e-20). Dims::top_k is not used.
+template <class S>
+class TopAnyGate {
+ public:
+  struct Options {
+    Index max_experts = 0;         ///< K, the most experts of a token; 0: all E
+    double initial_threshold = 0;  ///< before the sigmoid
+  };
+  struct State {
+    Buffer<double> divisor;  ///< [T] of scores_to_distribution
+    Buffer<Index> count;     ///< [T] experts that cleared their threshold, at most K
+  };
+
+  TopAnyGate() = default;
+
+  /// Throws std::invalid_argument unless 1 <= top_k <= E, 0 <= max_experts <= E and
+  /// initial_threshold is finite.
+  TopAnyGate(const Dims& dims, const Options& options)
+      : top_k_(detail::check_most_experts("moe::TopAnyGate", dims, options.max_experts)),
+        options_(options) {
+    if (!std::isfinite(options.initial_threshold)) {
+      detail::fail("moe::TopAnyGate", "initial_threshold is ", options.initial_threshold,
+                   ", expected a finite value");
+    }
+    threshold = Parameter<S>(1, dims.num_experts);
+    threshold.value.setConstant(static_cast<S>(options.initial_threshold));
+  }
+
+  Index top_k() const { return top_k_; }
+  const Options& options() const { return options_; }
+
+  void forward(MatrixView<const S> logits, Routing<S>& routing, const Batch& batch,
+               State& state) const {
+    const Index n = logits.cols();
+    state.divisor.resize(logits.rows());
+    state.count.resize(logits.rows());
+    for (Index t = 0; t < logits.rows(); ++t) {
+      std::int32_t* chosen = routing.expert.row(t);
+      S* s = routing.scores.row(t);
+      score_row(ScoreFunction::sigmoid, logits.row(t), n, S(1), s);
+      // sigmoid is monotone: compared before it, so that large logits do not round to a tie
+      const auto margin = [&](Index e) { return logits(t, e) - threshold.value(0, e); };
+      Index count = 0;
+      for (Index e = 0; e < n; ++e) {  // NaN clears it, to be seen
+        if (margin(e) <= 0) continue;
+        if (count < top_k_) {
+          chosen[count++] = static_cast<std::int32_t>(e);
+          continue;
+        }
+        std::int32_t* worst = std::max_element(chosen, chosen + count, [&](auto a, auto b) {
+          return ranks_before(margin(a), a, margin(b), b);
+        });
+        if (ranks_before(margin(e), e, margin(*worst), Index{*worst})) {
+          *worst = static_cast<std::int32_t>(e);
+        }
+      }
+      state.count[t] = count;
+      if (count == 0 && !batch.training) select_top_k(logits.row(t), n, ++count, chosen);
+      std::fill_n(routing.weight.row(t), count, S(1) / static_cast<S>(std::max<Index>(count, 1)));
+      choose_nobody(routing, t, count);
+      state.divisor[t] = scores_to_distribution(s, n);
+    }
+  }
+
+  void backward(const Routing<S>& routing, MatrixView<const S> dweight, MatrixView<const S> dscores,
+                MatrixView<S> dlogits, State& state) {
+    if (threshold.trainable) threshold.ensure_grad();
+    for (Index t = 0; t < routing.tokens(); ++t) {
+      const std::int32_t* chosen = routing.expert.row(t);
+      const S* q = routing.scores.row(t);
+      if (std::all_of(q, q + routing.num_experts(), [](S v) { return v == 0; }))
+        continue;  // padding
+      scores_row_backward(ScoreFunction::sigmoid, q, routing.num_experts(), state.divisor[t], 1.0,
+                          dscores.row(t), chosen, dweight.row(t), Index{0}, dlogits.row(t));
+      for (Index j = 0; j < state.count[t]; ++j) {
+        const Index e = chosen[j];
+        const double gradient =
+            static_cast<double>(dweight(t, j)) / static_cast<double>(state.count[t]);
+        const double s = static_cast<double>(q[e]) * state.divisor[t];
+        const double bar = sigmoid(static_cast<double>(threshold.value(0, e)));
+        dlogits(t, e) += static_cast<S>(gradient * s * (1 - s));
+        if (threshold.trainable) {
+          threshold.grad(0, e) -= static_cast<S>(gradient * bar * (1 - bar));
+        }
+      }
+    }
+  }
+
+  template <class F>
+  void visit_parameters(F&& f) {
+    f(std::string_view("threshold"), threshold);
+  }
+
+  Parameter<S> threshold;  ///< [1, E], before the sigmoid
+
+ private:
+  Index top_k_ = 0;
+  Options options_;
+};
+
+MOE_NAMESPACE_END
