@@ -1,0 +1,179 @@
+// SPDX-FileCopyrightText: 2026 the moe authors
+// SPDX-License-Identifier: MIT
+//
+// Expert choice gate: each expert takes the C tokens it likes best.
+#pragma once
+
+#include <span>
+
+#include "moe/gate/select.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// p = softmax(logits / temperature) over experts or over tokens; each expert takes the C tokens of
+/// largest p, ties to the earlier token; weights p. T counts no padding and
+///   C = min(T, max(min_capacity, round(capacity_factor T / E)))
+/// rounded to even as in Flaxformer (Zhou et al. 2022, "Mixture-of-Experts with Expert Choice
+/// Routing"; V-MoE; over tokens with average_experts: Mesh TensorFlow).
+///
+/// WARNING: not causal. Whether an expert takes a token depends on all tokens of the call, later
+/// ones included: a decoder trained with it learns from the future and fails when it generates
+/// token by token. For the same reason a split batch is routed differently. Encoders and images
+/// only.
+class ExpertChoiceGate {
+ public:
+  enum class Softmax { over_experts, over_tokens };
+  struct Options {
+    Softmax softmax = Softmax::over_experts;
+    double capacity_factor = 0;  ///< mean number of experts per token; 0: Dims::top_k
+    Index min_capacity = 1;      ///< Flaxformer: 4
+    Index max_experts = 0;       ///< K: a token keeps its K largest weights; 0: all E, as published
+    bool average_experts = false;  ///< weights divided by the number of experts that took the token
+    double temperature = 1;
+  };
+  struct State {
+    Buffer<std::int32_t> tokens;  ///< [2 T] those that are not padding; their order
+    Buffer<double> gradient;      ///< [T, E]
+    Buffer<double> inner;         ///< [max(T, E)]
+  };
+
+  ExpertChoiceGate() = default;
+
+  /// Throws std::invalid_argument unless every option is as its comment says.
+  ExpertChoiceGate(const Dims& dims, const Options& options)
+      : top_k_(detail::check_most_experts(kWhere, dims, options.max_experts)), options_(options) {
+    if (options.capacity_factor == 0) options_.capacity_factor = static_cast<double>(dims.top_k);
+    detail::check_above_zero(kWhere, "capacity_factor", options_.capacity_factor);
+    detail::check_positive(kWhere, "min_capacity", options.min_capacity);
+    set_temperature(options.temperature);
+  }
+
+  Index top_k() const { return top_k_; }
+  const Options& options() const { return options_; }
+
+  /// For annealing. Throws std::invalid_argument unless finite and positive.
+  void set_temperature(double temperature) {
+    detail::check_above_zero(kWhere, "temperature", temperature);
+    options_.temperature = temperature;
+  }
+
+  /// C for so many tokens that are not padding.
+  Index capacity(Index tokens, Index experts) const {
+    const double share =
+        options_.capacity_factor * static_cast<double>(tokens) / static_cast<double>(experts);
+    if (share >= static_cast<double>(tokens)) return tokens;
+    return std::min(tokens,
+                    std::max(options_.min_capacity, static_cast<Index>(std::nearbyint(share))));
+  }
+
+  template <class S>
+  void forward(MatrixView<const S> logits, Routing<S>& routing, const Batch& batch,
+               State& state) const {
+    const Index n = logits.cols();
+    Index real = 0;
+    std::int32_t* tokens = state.tokens.resize(2 * logits.rows()).data();
+    std::int32_t* order = tokens + logits.rows();
+    for (Index t = 0; t < logits.rows(); ++t) {
+      choose_nobody(routing, t);
+      std::fill_n(routing.scores.row(t), n, S(0));
+      if (!batch.is_padding(t)) tokens[real++] = static_cast<std::int32_t>(t);
+    }
+    score(logits, routing, std::span(tokens, static_cast<std::size_t>(real)));
+    const Index c = capacity(real, n);
+    for (Index e = 0; e < n; ++e) {
+      partition_top_k([&](Index i) { return routing.scores(tokens[i], e); }, real, c, order);
+      for (Index i = 0; i < c; ++i) take(routing, tokens[order[i]], e);
+    }
+    for (Index t = 0; options_.average_experts && t < logits.rows(); ++t) {
+      const Index count = used(routing, t);
+      for (Index j = 0; j < count; ++j) routing.weight(t, j) /= static_cast<S>(count);
+    }
+  }
+
+  /// dl_te = p_te (dp_te - sum p dp) / temperature, the sum over the axis of the softmax.
+  template <class S>
+  void backward(const Routing<S>& routing, MatrixView<const S> dweight, MatrixView<const S> dscores,
+                MatrixView<S> dlogits, State& state) const {
+    const Index n = routing.num_experts(), t_count = routing.tokens();
+    const bool over_tokens = options_.softmax == Softmax::over_tokens;
+    const MatrixView<double> dp = state.gradient.resize(t_count, n);
+    double* inner = state.inner.resize(std::max(t_count, n)).data();
+    std::fill_n(inner, state.inner.size(), 0.0);
+    for (Index t = 0; t < t_count; ++t) {
+      const Index count = used(routing, t);
+      const double share = options_.average_experts ? 1 / static_cast<double>(count) : 1;
+      for (Index e = 0; e < n; ++e) dp(t, e) = static_cast<double>(dscores(t, e));
+      for (Index j = 0; j < count; ++j) {
+        dp(t, routing.expert(t, j)) += share * static_cast<double>(dweight(t, j));
+      }
+      for (Index e = 0; e < n; ++e) {
+        const double term = static_cast<double>(routing.scores(t, e)) * dp(t, e);
+        if (!over_tokens || std::isfinite(term)) inner[over_tokens ? e : t] += term;
+      }
+    }
+    for (Index t = 0; t < t_count; ++t) {
+      for (Index e = 0; e < n; ++e) {
+        const double p = static_cast<double>(routing.scores(t, e)) / options_.temperature;
+        if (p != 0) dlogits(t, e) += static_cast<S>(p * (dp(t, e) - inner[over_tokens ? e : t]));
+      }
+    }
+  }
+
+ private:
+  static constexpr auto* kWhere = "moe::ExpertChoiceGate";
+
+  template <class S>
+  static Index used(const Routing<S>& routing, Index t) {
+    const std::int32_t* first = routing.expert.row(t);
+    return std::find(first, first + routing.top_k(), kNoExpert) - first;
+  }
+
+  template <class S>
+  void score(MatrixView<const S> logits, Routing<S>& routing,
+             std::span<const std::int32_t> tokens) const {
+    const auto scale = static_cast<S>(1 / options_.temperature);
+    if (options_.softmax == Softmax::over_experts) {
+      for (const Index t : tokens) {
+        softmax_row(logits.row(t), logits.cols(), scale, routing.scores.row(t));
+      }
+      return;
+    }
+    for (Index e = 0; e < logits.cols(); ++e) {
+      S largest = -std::numeric_limits<S>::infinity();
+      for (const Index t : tokens) largest = logits(t, e) > largest ? logits(t, e) : largest;
+      double sum = 0;
+      for (const Index t : tokens) {
+        const S p = std::exp((logits(t, e) - largest) * scale);
+        routing.scores(t, e) = p;
+        if (!std::isnan(p)) sum += static_cast<double>(p);  // a NaN token spoils itself alone
+      }
+      for (const Index t : tokens) {
+        routing.scores(t, e) = static_cast<S>(static_cast<double>(routing.scores(t, e)) / sum);
+      }
+    }
+  }
+
+  /// Gives expert e a place at token t: a free one, or that of a smaller weight.
+  template <class S>
+  void take(Routing<S>& routing, Index t, Index e) const {
+    const S p = routing.scores(t, e);
+    Index j = used(routing, t);
+    if (j == top_k_) {
+      j = 0;
+      for (Index i = 1; i < top_k_; ++i) {
+        if (ranks_before(routing.weight(t, j), Index{routing.expert(t, j)}, routing.weight(t, i),
+                         Index{routing.expert(t, i)})) {
+          j = i;
+        }
+      }
+      if (!ranks_before(p, e, routing.weight(t, j), Index{routing.expert(t, j)})) return;
+    }
+    routing.expert(t, j) = static_cast<std::int32_t>(e);
+    routing.weight(t, j) = p;
+  }
+
+  Index top_k_ = 0;
+  Options options_;
+};
+
+MOE_NAMESPACE_END

@@ -1,0 +1,119 @@
+// SPDX-FileCopyrightText: 2026 the moe authors
+// SPDX-License-Identifier: MIT
+#include "moe/gate/auction.hpp"
+
+#include "gate/gate_checks.hpp"
+
+namespace moe_test {
+namespace {
+
+using moe::AuctionGate;
+
+AuctionGate make_gate(Index e) { return {{.num_experts = e, .top_k = 1}, {}}; }
+
+/// The largest sum of scores with these many tokens left per expert, by trying everything.
+double best_sum(const Matrix<double>& scores, Index t, std::vector<Index>& room) {
+  if (t == scores.rows()) return 0;
+  double best = -kInfinity;
+  for (Index e = 0; e < scores.cols(); ++e) {
+    Index& left = room[static_cast<std::size_t>(e)];
+    if (left == 0) continue;
+    --left;
+    best = std::max(best, scores(t, e) + best_sum(scores, t + 1, room));
+    ++left;
+  }
+  return best;
+}
+
+std::vector<Index> loads(const moe::Routing<double>& routing, Index experts) {
+  std::vector<Index> load(static_cast<std::size_t>(experts), 0);
+  for (Index t = 0; t < routing.tokens(); ++t) {
+    if (routing.expert(t, 0) >= 0) ++load[static_cast<std::size_t>(routing.expert(t, 0))];
+  }
+  return load;
+}
+
+}  // namespace
+
+TEST_CASE("the auction gives every expert its equal share", "[gate][auction]") {
+  for (const Index e : {1, 2, 3, 8, 65, 512}) {
+    for (const Index t : {1, 2, 7, 64, 130}) {
+      for (const double flood : {0.0, 5.0}) {
+        Matrix<double> logits = random_matrix<double>(t, e, 3);
+        logits.col(e / 2).array() += flood;
+        const auto out = route(make_gate(e), logits, {.training = true});
+        check_well_formed(out.routing);
+        const auto load = loads(out.routing, e);
+        Index wrong = 0;
+        for (Index i = 0; i < e; ++i) {
+          wrong += load[static_cast<std::size_t>(i)] != t / e + (i < t % e ? 1 : 0);
+        }
+        INFO("E " << e << " T " << t << " flood " << flood);
+        CHECK(wrong == 0);
+      }
+    }
+  }
+}
+
+TEST_CASE("the auction's assignment is nearly the best one", "[gate][auction]") {
+  for (std::uint64_t seed = 0; seed < 40; ++seed) {
+    const Index t = 6 + static_cast<Index>(seed % 4), e = 2 + static_cast<Index>(seed % 3);
+    const Matrix<double> logits = random_matrix<double>(t, e, seed);
+    const auto out = route(make_gate(e), logits, {.training = true});
+    double got = 0;
+    for (Index i = 0; i < t; ++i) got += logits(i, out.routing.expert(i, 0));
+    std::vector<Index> room;
+    for (Index i = 0; i < e; ++i) room.push_back(t / e + (i < t % e ? 1 : 0));
+    const double epsilon = (logits.maxCoeff() - logits.minCoeff()) / 50;
+    CHECK(got >= best_sum(logits, 0, room) - static_cast<double>(t) * epsilon);
+  }
+}
+
+TEST_CASE("the auction ends on ties, equal scores and huge ones", "[gate][auction]") {
+  for (const double size : {0.0, 1e-12, 1.0, 1e12}) {
+    const Matrix<double> logits = size * random_matrix<double>(37, 5, 4).array().round().matrix();
+    const auto load = loads(route(make_gate(5), logits, {.training = true}).routing, 5);
+    CHECK(load == std::vector<Index>{8, 8, 7, 7, 7});
+  }
+}
+
+TEST_CASE("padding and NaN tokens take nobody's place in the auction", "[gate][auction]") {
+  const Matrix<double> real = random_matrix<double>(8, 4, 3);
+  Matrix<double> padded(10, 4);
+  padded << real.topRows(4), Matrix<double>::Constant(1, 4, 50), real.bottomRows(4),
+      Matrix<double>::Constant(1, 4, kNaN);
+  const std::vector<std::uint8_t> mask = {1, 1, 1, 1, 0, 1, 1, 1, 1, 1};
+  const auto a = route(make_gate(4), real, {.training = true});
+  const auto b = route(make_gate(4), padded, {.mask = mask, .training = true});
+  for (Index t = 0; t < 8; ++t) {
+    CHECK(a.routing.expert(t, 0) == b.routing.expert(t < 4 ? t : t + 1, 0));
+  }
+  CHECK(b.routing.expert(4, 0) == moe::kNoExpert);
+  CHECK(b.routing.expert(9, 0) == 0);
+  CHECK(std::isnan(b.routing.weight(9, 0)));
+}
+
+TEST_CASE("at evaluation the auction gate takes the best expert", "[gate][auction]") {
+  const Matrix<double> logits = random_matrix<double>(20, 5, 4);
+  const auto out = route(make_gate(5), logits);
+  for (Index t = 0; t < 20; ++t) {
+    const auto best = naive::ranking(to_table(logits)[static_cast<std::size_t>(t)])[0];
+    CHECK(out.routing.expert(t, 0) == static_cast<int>(best));
+    const double l = logits(t, static_cast<Index>(best));
+    CHECK(out.routing.weight(t, 0) == Approx(1 / (1 + std::exp(-l))));
+  }
+}
+
+TEST_CASE("the auction gate has the right gradient", "[gate][auction][gradient]") {
+  check_gate_gradient(make_gate(4), random_matrix<double>(9, 4, 4), {.training = true});
+  const std::vector<std::uint8_t> mask = {1, 0, 1, 1, 1, 1, 1};
+  check_layer_gradient<AuctionGate>({}, 1);
+  check_layer_gradient<AuctionGate>({}, 1, {.mask = mask});
+}
+
+TEST_CASE("the auction gate refuses K other than 1", "[gate][auction][misuse]") {
+  CHECK(sentence_of([] { AuctionGate({.num_experts = 4, .top_k = 2}, {}); }) ==
+        "moe::AuctionGate: top_k is 2, expected 1");
+}
+
+}  // namespace moe_test
