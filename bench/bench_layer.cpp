@@ -1,8 +1,9 @@
 // SPDX-FileCopyrightText: 2026 the moe authors
 // SPDX-License-Identifier: MIT
 //
-// A layer's forward, and the same experts by the peers this build found. One row per contestant,
-// shape, weight type, batch size and thread count; README.md defines the counters.
+// A layer's forward with packed and unpacked weights, and the same experts by the peers this build
+// found. One row per contestant, shape, weight type, batch size and thread count; README.md defines
+// the counters.
 #include "bandwidth.hpp"
 #include "group.hpp"
 #include "main.hpp"
@@ -17,10 +18,12 @@ struct Row {
   Index tokens;
   int threads;
 
+  bool is_ours() const { return contestant == "layer" || contestant == "unpacked"; }
+
   std::string name() const {
-    const std::string owner = contestant == "layer" ? "layer/" : "peer/" + contestant + "/";
-    return owner + std::string(shape.name) + "/" + dtype_name(dtype) +
-           "/T:" + std::to_string(tokens) + "/threads:" + std::to_string(threads);
+    return (is_ours() ? contestant : "peer/" + contestant) + "/" + std::string(shape.name) + "/" +
+           dtype_name(dtype) + "/T:" + std::to_string(tokens) +
+           "/threads:" + std::to_string(threads);
   }
 };
 
@@ -86,7 +89,8 @@ void run(benchmark::State& state, const Row& row) {
   }
   state.counters["bound_share"] = bounds.seconds / seconds;
   state.counters["error"] = error;
-  if (row.contestant == "layer") {
+  state.counters["prepare_ms"] = group.prepare_seconds(row.contestant) * 1e3;
+  if (row.is_ours()) {
     const double call_seconds = seconds / static_cast<double>(next - first);
     state.counters["routing_share"] = routing_seconds(group, row) / call_seconds;
   }
@@ -99,7 +103,8 @@ void add_row(const Row& row) {
 }
 
 void add_rows(const Shape& shape, Dtype dtype, Index tokens, int threads) {
-  if (dtype == Dtype::f32) add_row({"layer", shape, dtype, tokens, threads});
+  add_row({"layer", shape, dtype, tokens, threads});
+  if (dtype == Dtype::f32) add_row({"unpacked", shape, dtype, tokens, threads});
   for (const Peer& peer : kPeers) {
     if (dtype == Dtype::bf16 && !peer.bf16) continue;
     add_row({std::string(peer.name), shape, dtype, tokens, threads});

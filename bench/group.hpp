@@ -26,17 +26,23 @@ class Group {
     return *current;
   }
 
-  /// "layer" is ours; anything else names a peer.
+  /// "layer" and "unpacked" are ours; anything else names a peer.
   Contestant& contestant(const std::string& name) {
     auto& found = contestants_[name];
     if (!found) {
-      if (name == "layer") found = layers_->make_layer();
+      const double start = seconds_now();
+      if (name == "layer") found = layers_->make_packed();
+      if (name == "unpacked") found = layers_->make_unpacked();
       for (const Peer& peer : kPeers) {
         if (name == peer.name) found = peer.make(layers_->problem());
       }
+      prepare_seconds_[name] = (seconds_now() - start) / static_cast<double>(copies_);
     }
     return *found;
   }
+
+  /// What a contestant took to get ready, per layer: packing, for those who pack.
+  double prepare_seconds(const std::string& name) const { return prepare_seconds_.at(name); }
 
   Inputs& inputs(Index tokens) {
     Inputs& found = inputs_[tokens];
@@ -122,6 +128,7 @@ class Group {
   std::map<Index, Inputs> inputs_;
   std::map<Index, Reference> references_;
   std::map<std::string, std::unique_ptr<Contestant>> contestants_;
+  std::map<std::string, double> prepare_seconds_;
   std::map<std::tuple<std::string, Index, int>, double> errors_;
 };
 

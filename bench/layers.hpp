@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "inputs.hpp"
+#include "moe/kernel/packed.hpp"
 #include "moe/moe.hpp"
 #include "peaks.hpp"
 #include "reference.hpp"
@@ -25,8 +26,10 @@ class LayerSet {
   virtual std::vector<FloatExpert> float_experts() const = 0;
   /// Router, gate and plan alone.
   virtual const moe::Routing<float>& route(const Batch& batch, Index tokens, int threads) = 0;
-  /// Our layer behind the contestants' interface; null where it cannot run these weights.
-  virtual std::unique_ptr<Contestant> make_layer() const = 0;
+  /// The layer with packed weights, as inference uses it.
+  virtual std::unique_ptr<Contestant> make_packed() const = 0;
+  /// The layer on its row-major float weights, packed on the fly, as training's forward does it.
+  virtual std::unique_ptr<Contestant> make_unpacked() const = 0;
 };
 
 /// Values that a bfloat16 holds exactly, so that all weight types compute the same function.
@@ -86,13 +89,77 @@ auto with_expert(const Shape& shape, const F& f) {
   return f.template operator()<Ffn<float, moe::Gelu>>();
 }
 
+inline moe::ExecutorRef executor(int threads) {
+  return threads == 1 ? moe::ExecutorRef() : moe::ExecutorRef(pool(threads));
+}
+
+/// What a layer does before its experts: routing, plan and slot weights, all in `ws`.
+template <class Layer>
+void route(const Layer& layer, moe::MatrixView<const float> x, typename Layer::Workspace& ws) {
+  const moe::MatrixView<float> logits = ws.logits.resize(x.rows(), layer.num_experts());
+  layer.router().forward(x, logits, {}, ws.router_state, ws.executor);
+  ws.routing.resize(x.rows(), layer.top_k(), layer.num_experts());
+  layer.gate().forward(moe::MatrixView<const float>(logits), ws.routing, {}, ws.gate_state);
+  moe::make_plan(ws.routing, layer.capacity(), {}, ws.plan);
+  moe::gather_slot_weights<float>(ws.routing, ws.plan, ws.slot_weight.resize(ws.plan.count()));
+}
+
+/// Our layers behind the contestants' interface. They route by themselves: the routing in a call
+/// came from the same router.
+template <class Expert>
+class LayerRunner : public Contestant {
+ public:
+  explicit LayerRunner(const std::vector<LayerOf<Expert>>& layers) : layers_(layers) {}
+
+  void set_threads(int count) override { workspace_.executor = executor(count); }
+
+  void run(const Call& call) override {
+    const auto& layer = layers_[call.layer];
+    layer.forward(moe::MatrixView<const float>(call.x, call.tokens, layer.model_dim()),
+                  moe::MatrixView<float>(call.y, call.tokens, layer.model_dim()), workspace_);
+  }
+
+ private:
+  const std::vector<LayerOf<Expert>>& layers_;
+  typename LayerOf<Expert>::Workspace workspace_;
+};
+
+template <class Expert>
+class PackedRunner : public Contestant {
+ public:
+  PackedRunner(const LayerOf<Expert>& layer, Dtype dtype, Index copies) : layer_(layer) {
+    std::vector<moe::FfnPointers<const float>> experts;
+    for (Index e = 0; e < layer.num_experts(); ++e) experts.push_back(layer.expert(e).pointers());
+    const auto type = dtype == Dtype::f32 ? moe::WeightType::native : moe::WeightType::bfloat16;
+    while (std::ssize(packed_) < copies) {
+      packed_.emplace_back(layer.expert(0).shape(), experts, type);
+    }
+  }
+
+  void set_threads(int count) override { workspace_.executor = executor(count); }
+
+  void run(const Call& call) override {
+    const moe::MatrixView<const float> x(call.x, call.tokens, layer_.model_dim());
+    auto& ws = workspace_;
+    route(layer_, x, ws);
+    moe::ffn_forward<float>(
+        packed_[call.layer], {ws.plan.offset, ws.plan.token, ws.slot_weight.span()}, x,
+        {call.y, call.tokens, layer_.model_dim()}, ws.experts.scratch, ws.executor);
+  }
+
+ private:
+  const LayerOf<Expert>& layer_;
+  std::vector<moe::PackedFfn<float>> packed_;
+  typename LayerOf<Expert>::Workspace workspace_;
+};
+
 template <class Expert>
 class Layers : public LayerSet {
  public:
   using Layer = LayerOf<Expert>;
 
   Layers(const Shape& shape, Dtype dtype, Index copies, double zipf)
-      : shape_(shape), dtype_(dtype) {
+      : shape_(shape), dtype_(dtype), copies_(copies) {
     layers_.reserve(dtype == Dtype::f32 ? static_cast<std::size_t>(copies) : 1);
     layers_.push_back(random_layer<Expert>(shape, dtype, zipf));
     if (dtype == Dtype::f32) {
@@ -135,47 +202,19 @@ class Layers : public LayerSet {
   }
 
   const moe::Routing<float>& route(const Batch& batch, Index tokens, int threads) override {
-    auto& ws = workspace_;
-    const Layer& layer = layers_.front();
-    ws.executor = pool(threads);
-    const moe::MatrixView<const float> x(batch.x.data(), tokens, shape_.model_dim);
-    const moe::MatrixView<float> logits = ws.logits.resize(tokens, shape_.num_experts);
-    layer.router().forward(x, logits, {}, ws.router_state, ws.executor);
-    ws.routing.resize(tokens, shape_.top_k, shape_.num_experts);
-    layer.gate().forward(moe::MatrixView<const float>(logits), ws.routing, {}, ws.gate_state);
-    moe::make_plan(ws.routing, layer.capacity(), {}, ws.plan);
-    moe::gather_slot_weights<float>(ws.routing, ws.plan, ws.slot_weight.resize(ws.plan.count()));
-    return ws.routing;
+    workspace_.executor = executor(threads);
+    bench::route(layers_.front(), {batch.x.data(), tokens, shape_.model_dim}, workspace_);
+    return workspace_.routing;
   }
 
-  std::unique_ptr<Contestant> make_layer() const override {
-    if (dtype_ == Dtype::bf16) return nullptr;
-    return std::make_unique<Runner>(layers_, shape_);
+  std::unique_ptr<Contestant> make_packed() const override {
+    return std::make_unique<PackedRunner<Expert>>(layers_.front(), dtype_, copies_);
+  }
+  std::unique_ptr<Contestant> make_unpacked() const override {
+    return std::make_unique<LayerRunner<Expert>>(layers_);
   }
 
  private:
-  class Runner : public Contestant {
-   public:
-    Runner(const std::vector<Layer>& layers, const Shape& shape)
-        : layers_(layers), model_dim_(shape.model_dim) {}
-
-    void set_threads(int count) override {
-      workspace_.executor = count == 1 ? moe::ExecutorRef() : moe::ExecutorRef(pool(count));
-    }
-
-    /// Routes by itself: the routing in `call` came from the same router.
-    void run(const Call& call) override {
-      layers_[call.layer].forward(moe::MatrixView<const float>(call.x, call.tokens, model_dim_),
-                                  moe::MatrixView<float>(call.y, call.tokens, model_dim_),
-                                  workspace_);
-    }
-
-   private:
-    const std::vector<Layer>& layers_;
-    Index model_dim_;
-    typename Layer::Workspace workspace_;
-  };
-
   void store_bf16(Index copies) {
     const Index matrix = shape_.model_dim * shape_.hidden_dim;
     const auto size = static_cast<std::size_t>(shape_.num_experts * shape_.expert_values());
@@ -197,6 +236,7 @@ class Layers : public LayerSet {
 
   Shape shape_;
   Dtype dtype_;
+  Index copies_;
   std::vector<Layer> layers_;                     ///< bf16: one, the values as float
   std::vector<std::vector<std::uint16_t>> bf16_;  ///< [copies][all weights]
   std::vector<std::vector<ExpertWeights>> bf16_pointers_;

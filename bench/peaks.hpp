@@ -98,7 +98,7 @@ inline double peak_flops(Dtype dtype, int threads) {
     const moe::Isa isa = moe::active_isa();
     const long steps = 500'000;
     const double work = multiply_add(isa, dtype, 1) * static_cast<double>(steps) * threads;
-    peak = best_rate(threads, 12, work, [&](Index) { multiply_add(isa, dtype, steps); });
+    peak = best_rate(threads, 100, work, [&](Index) { multiply_add(isa, dtype, steps); });
   }
   return peak;
 }

@@ -22,7 +22,7 @@ function(group name program repetitions seconds filter)
   endif()
 endfunction()
 
-set(fast "(layer|peer/(eigen_native|openblas|onednn_packed|torch))")
+set(fast "(layer|unpacked|peer/(eigen_native|openblas|onednn_packed|torch))")
 group(01-mixtral-f32 bench_layer 3 0.1 "^${fast}/mixtral_small/f32/T:(1|64|512)/threads:1$")
 group(02-mixtral-f32-2 bench_layer 3 0.1 "^${fast}/mixtral_small/f32/T:(1|512)/threads:2$")
 group(03-mixtral-bf16 bench_layer 3 0.1 "^${fast}/mixtral_small/bf16/T:(1|512)/threads:1$")

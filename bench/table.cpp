@@ -37,6 +37,17 @@ bool parse_line(const std::string& line, std::string& key, std::string& value) {
   return true;
 }
 
+/// Random interleaving writes rows in any order; they go back to the order of the program.
+void sort_rows(std::vector<Row>& rows) {
+  std::stable_sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) {
+    const auto index = [](const Row& row) {
+      const auto found = row.find("family_index");
+      return found == row.end() ? 0 : std::stoi(found->second);
+    };
+    return index(a) < index(b);
+  });
+}
+
 void keep(const Row& row, Results& results) {
   const auto run_name = row.find("run_name");
   if (run_name == row.end()) return;
@@ -51,11 +62,12 @@ void read(const std::string& path, Results& results) {
   std::ifstream file(path);
   if (!file) std::cerr << "bench_table: cannot read " << path << "\n";
   bool in_context = true;
+  std::vector<Row> rows;
   Row row;
   for (std::string line, key, value; std::getline(file, line);) {
     if (line.find("\"benchmarks\": [") != std::string::npos) in_context = false;
     if (!in_context && line.find('}') != std::string::npos) {
-      keep(row, results);
+      rows.push_back(std::move(row));
       row.clear();
     }
     if (!parse_line(line, key, value)) continue;
@@ -66,6 +78,8 @@ void read(const std::string& path, Results& results) {
       results.context.emplace_back(key, value);
     }
   }
+  sort_rows(rows);
+  for (const Row& r : rows) keep(r, results);
 }
 
 std::vector<std::string> split(const std::string& name) {
@@ -137,22 +151,23 @@ const Row* find(const Results& results, const std::string& name) {
   return found == results.rows.end() ? nullptr : &found->second;
 }
 
-/// The rows "layer/..." with what each peer took, in multiples of our time.
+/// The rows "layer/..." with what everything else took, in multiples of that time.
 void print_layers(const Results& results) {
-  std::vector<std::string> peers, cases;
+  std::vector<std::string> others, cases;
   const auto note = [](std::vector<std::string>& list, const std::string& item) {
     if (std::find(list.begin(), list.end(), item) == list.end()) list.push_back(item);
   };
   for (const std::string& name : results.order) {
     const auto parts = split(name);
     const bool peer = parts[0] == "peer";
-    if (peer) note(peers, parts[1]);
-    if (peer) note(cases, name.substr(parts[0].size() + parts[1].size() + 2));
-    if (parts[0] == "layer") note(cases, name.substr(parts[0].size() + 1));
+    if (!peer && parts[0] != "layer" && parts[0] != "unpacked") continue;
+    const std::string owner = peer ? parts[0] + "/" + parts[1] : parts[0];
+    if (owner != "layer") note(others, owner);
+    note(cases, name.substr(owner.size() + 1));
   }
-  std::vector<std::string> head = {"layer",   "time",     "GFLOP/s", "of FMA",
+  std::vector<std::string> head = {"layer",   "time",     "GFLOP/s", "of peak",
                                    "of read", "of bound", "routing", "error"};
-  for (const std::string& peer : peers) head.push_back(peer);
+  for (const std::string& other : others) head.push_back(split(other).back());
   Table table(head);
   for (const std::string& c : cases) {
     const Row* ours = find(results, "layer/" + c);
@@ -164,8 +179,8 @@ void print_layers(const Results& results) {
                                       format("%.2f", number(ours, "bound_share")),
                                       format("%.1f %%", 100 * number(ours, "routing_share")),
                                       format("%.0e", number(ours, "error"))};
-    for (const std::string& peer : peers) {
-      const double theirs = seconds(find(results, "peer/" + peer + "/" + c));
+    for (const std::string& other : others) {
+      const double theirs = seconds(find(results, other + "/" + c));
       cells.push_back(ours != nullptr ? format("x %.2f", theirs / seconds(ours))
                                       : format_time(theirs));
     }
@@ -193,7 +208,7 @@ void print_counters(const Results& results, const std::vector<std::string>& kind
 void print_context(const Results& results, const std::string& command) {
   for (const char* key :
        {"cpu", "last_level_cache", "compiler", "isa", "limits threads:1", "limits threads:2",
-        "MOE_FORCE_ISA", "MOE_BENCH_ZIPF", "OMP_WAIT_POLICY", "GLIBC_TUNABLES"}) {
+        "MOE_FORCE_ISA", "MOE_BENCH_ZIPF", "OMP_WAIT_POLICY", "GLIBC_TUNABLES", "load_avg"}) {
     for (const auto& [name, value] : results.context) {
       if (name == key) std::printf("%-18s %s\n", key, value.c_str());
     }

@@ -6,7 +6,9 @@
 #pragma once
 
 #include <Eigen/Core>
+#include <algorithm>
 #include <cstring>
+#include <type_traits>
 #include <unsupported/Eigen/SpecialFunctions>
 
 #include "peers/contestant.hpp"
@@ -76,11 +78,12 @@ void activate_row(Act act, const float* gate, float* in, Index n, T* hidden) {
   if (static_cast<void*>(in) != hidden) convert(in, n, hidden);
 }
 
-/// f(i) for i in [0, n), on several threads when there is enough to do.
+/// f(i) for each of n rows of `length` values, on several threads when that is worth waking them.
 template <class F>
-void parallel_rows(Index n, [[maybe_unused]] int threads, const F& f) {
+void parallel_rows(Index n, Index length, [[maybe_unused]] int threads, const F& f) {
 #ifdef _OPENMP
-#pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1 && n >= 8)
+  const bool worth = threads > 1 && n > 1 && n * length >= 32768;
+#pragma omp parallel for num_threads(threads) schedule(static) if (worth)
 #endif
   for (Index i = 0; i < n; ++i) f(i);
 }
@@ -88,13 +91,13 @@ void parallel_rows(Index n, [[maybe_unused]] int threads, const F& f) {
 /// rows[i] = x[token[i]].
 template <class T>
 void gather(const Call& call, const Index* token, Index n, Index d, T* rows, int threads) {
-  parallel_rows(n, threads, [&](Index i) { convert(call.x + token[i] * d, d, rows + i * d); });
+  parallel_rows(n, d, threads, [&](Index i) { convert(call.x + token[i] * d, d, rows + i * d); });
 }
 
 /// y[token[i]] += weight[i] * rows[i].
 inline void scatter_add(const float* rows, const Index* token, const float* weight, Index n,
                         Index d, float* y, int threads) {
-  parallel_rows(n, threads, [&](Index i) {
+  parallel_rows(n, d, threads, [&](Index i) {
     Eigen::Map<Eigen::ArrayXf>(y + token[i] * d, d) +=
         weight[i] * Eigen::Map<const Eigen::ArrayXf>(rows + i * d, d);
   });
@@ -147,7 +150,7 @@ class ExpertLoop {
     } else {
       hidden = hidden_.data();
     }
-    parallel_rows(n, threads, [&](Index i) {
+    parallel_rows(n, h, threads, [&](Index i) {
       const float* gate = p.gated ? gate_.data() + i * h : nullptr;
       activate_row(p.act, gate, in_.data() + i * h, h, hidden + i * h);
     });

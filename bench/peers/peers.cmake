@@ -9,6 +9,7 @@ check_cxx_compiler_flag(-march=native MOE_BENCH_HAVE_NATIVE)
 add_library(bench_peers INTERFACE)
 function(peer name source)
   add_library(bench_peer_${name} OBJECT ${CMAKE_CURRENT_SOURCE_DIR}/peers/${source}.cpp)
+  target_compile_features(bench_peer_${name} PRIVATE cxx_std_20)
   target_include_directories(bench_peer_${name} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
   target_link_libraries(bench_peer_${name} PRIVATE Eigen3::Eigen moe_dev_flags ${ARGN})
   if(OpenMP_CXX_FOUND)
@@ -24,7 +25,8 @@ function(peer_native name)
   if(MOE_BENCH_HAVE_NATIVE)
     # GCC 12 warns of its own AVX-512 headers.
     target_compile_options(bench_peer_${name}
-                           PRIVATE -march=native $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
+                           PRIVATE -march=native $<$<CXX_COMPILER_ID:GNU>:-Wno-uninitialized>
+                                   $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
     target_compile_definitions(bench_peer_${name} PRIVATE Eigen=EigenNative)
   endif()
 endfunction()
@@ -37,6 +39,11 @@ if(MOE_BENCH_HAVE_NATIVE)
   target_compile_definitions(bench_peer_eigen_native
                              PRIVATE MOE_BENCH_MAKE_EIGEN=make_eigen_native)
   target_compile_definitions(bench_peers INTERFACE MOE_BENCH_NATIVE)
+endif()
+
+option(MOE_BENCH_PEERS "Bench: OpenBLAS, oneDNN and libtorch, where found, beside Eigen" ON)
+if(NOT MOE_BENCH_PEERS)
+  return()
 endif()
 
 find_package(OpenBLAS CONFIG QUIET)
