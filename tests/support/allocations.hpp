@@ -5,6 +5,7 @@
 // operator new in all its forms and Eigen's own allocator. Include in one file of a program only.
 #pragma once
 
+#include <Eigen/Core>  // first: what it includes declares some of these functions again
 #include <atomic>
 #include <cstdlib>
 
