@@ -8,6 +8,7 @@
 #include <tuple>
 
 #include "moe/gate/select.hpp"
+#include "support/allocations.hpp"
 #include "support/layers.hpp"
 #include "support/plans.hpp"
 
@@ -379,20 +380,21 @@ TEST_CASE("a fallback expert must exist", "[plan][overflow][misuse]") {
         }) == "moe::make_plan: fallback_expert is 2, expected 0 to 1");
 }
 
+#if MOE_TEST_COUNTS_ALLOCATIONS
 TEST_CASE("plans do not allocate from the second one on", "[plan][overflow]") {
-  const RandomRouting made(50, 2, 7, 4, 1);
-  for (const Overflow overflow : {Overflow::drop, Overflow::next_best, Overflow::fallback}) {
-    moe::Plan plan;
-    const CapacityOptions options{.factor = 0.7, .order = DropOrder::weight, .overflow = overflow};
-    make_plan(made.routing, options, {}, plan);
-    const auto* slot = plan.slot.data();
-    const auto* token = plan.token.data();
-    const auto* target = plan.overflow.target.data();
-    make_plan(made.routing, options, {}, plan);
-    CHECK(plan.slot.data() == slot);
-    CHECK(plan.token.data() == token);
-    CHECK(plan.overflow.target.data() == target);
+  const RandomRouting even(50, 2, 7, 4), flooded(50, 2, 7, 4, 9);
+  for (const DropOrder order : kOrders) {
+    for (const Overflow overflow : {Overflow::drop, Overflow::next_best, Overflow::fallback}) {
+      const CapacityOptions options{.factor = 0.7, .order = order, .overflow = overflow};
+      moe::Plan plan;
+      make_plan(flooded.routing, options, {}, plan);
+      CHECK(allocations_in([&] {
+              make_plan(even.routing, options, {}, plan);
+              make_plan(flooded.routing, options, {}, plan);
+            }) == 0);
+    }
   }
 }
+#endif
 
 }  // namespace moe_test

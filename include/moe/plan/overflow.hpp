@@ -34,6 +34,8 @@ class OverflowRules {
               std::vector<Outcome>& outcome) {
     target.assign(outcome.size(), kNoExpert);
     key_.resize(outcome.size());
+    order_.reserve(outcome.size());
+    asked_.reserve(outcome.size());
     const Index group =
         options.group_size == 0 ? std::max<Index>(routing.tokens(), 1) : options.group_size;
     for (Index first = 0; first < routing.tokens(); first += group) {

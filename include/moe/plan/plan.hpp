@@ -180,6 +180,8 @@ void make_plan(const Routing<S>& routing, const CapacityOptions& options, const 
   plan.capacity = expert_capacity(options, real_tokens, plan.top_k, experts, batch.training);
 
   plan.offset.resize(e_size + 1);
+  plan.token.reserve(static_cast<std::size_t>(assignments));  // another time more may be kept
+  plan.origin.reserve(static_cast<std::size_t>(assignments));
   plan.slot.assign(static_cast<std::size_t>(assignments), -1);
   plan.outcome.assign(static_cast<std::size_t>(assignments), Outcome::none);
   if (detail::is_plain(plan)) {
