@@ -49,11 +49,11 @@ void for_all_losses(Index tokens, Index experts, bool weights, F&& f) {
   std::vector<std::int32_t> device;
   std::vector<double> eta;
   for (Index e = 0; e < experts; ++e) {
-    device.push_back(static_cast<std::int32_t>(e % 2));
+    device.push_back(static_cast<std::int32_t>(e % 3));
     eta.push_back(e % 2 == 0 ? 1 : 0.5);
   }
-  f("device", DeviceBalanceLoss{0.7, {device, 2}});
-  f("communication", CommunicationBalanceLoss{0.7, {device, 2}, 2});
+  f("device", DeviceBalanceLoss{0.7, {device, 3}});
+  f("communication", CommunicationBalanceLoss{0.7, {device, 3}, 2});
   if (weights) f("importance of weights", ImportanceLoss{0.7});
   f("importance of scores", ImportanceLoss{0.7, ImportanceLoss::Of::scores});
   f("load", LoadLoss{0.7});

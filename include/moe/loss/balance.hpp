@@ -20,7 +20,8 @@ enum class ShareOf {
   /// the K slots), flaxformer (a union of them, the same since a token names an expert once) and
   /// maxtext. Balanced: K.
   tokens,
-  /// Tokens whose first choice is e / tokens: GShard, Switch. Balanced: 1.
+  /// Tokens whose first choice (column 0, in gates that list the best first) is e / tokens: GShard,
+  /// Switch. Balanced: 1.
   first_choices,
 };
 
