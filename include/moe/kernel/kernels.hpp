@@ -11,6 +11,7 @@
 #include "moe/kernel/isa_avx2.hpp"
 #include "moe/kernel/isa_avx512.hpp"
 #include "moe/kernel/isa_avx512_bf16.hpp"
+#include "moe/kernel/isa_neon.hpp"
 #include "moe/kernel/isa_scalar.hpp"
 #endif
 
@@ -33,6 +34,9 @@ MOE_KERNEL_LINKAGE const KernelTable<float>& kernel_table_f32(Isa isa) {
   if (isa == Isa::avx512) return avx512_kernels::kTableF32;
   if (isa == Isa::avx2) return avx2_kernels::kTable<avx2_kernels::F32>;
 #endif
+#if MOE_HAVE_NEON
+  if (isa == Isa::neon) return neon_kernels::kTable<neon_kernels::F32>;
+#endif
   static_cast<void>(isa);
   return scalar_kernels::kTable<scalar_kernels::F32>;
 }
@@ -42,6 +46,9 @@ MOE_KERNEL_LINKAGE const KernelTable<double>& kernel_table_f64(Isa isa) {
     return avx512_kernels::kTable<avx512_kernels::F64>;
   }
   if (isa == Isa::avx2) return avx2_kernels::kTable<avx2_kernels::F64>;
+#endif
+#if MOE_HAVE_NEON
+  if (isa == Isa::neon) return neon_kernels::kTable<neon_kernels::F64>;
 #endif
   static_cast<void>(isa);
   return scalar_kernels::kTable<scalar_kernels::F64>;

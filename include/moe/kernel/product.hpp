@@ -202,21 +202,20 @@ class Multiply {
     }
   }
 
-  /// Bytes from this strip of weights to the one packed after it, so that it can be prefetched: the
-  /// strips are too short for the hardware to notice.
+  /// Bytes from this strip of weights to the one packed two panels later, so that it can be
+  /// prefetched: the strips are too short for the hardware to notice.
   Index next_strip(Index panel, Index half, Index k0) const {
     const Index group = p_.panel_begin + (panel - p_.panel_begin) / table_.nc * table_.nc;
     const Index end = std::min(group + table_.nc, p_.panel_end);
     const std::uintptr_t here = strip_address(panel, half, k0);
-    std::uintptr_t next = 0;
-    if (half == 0)
-      next = strip_address(panel, 1, k0);
-    else if (panel + 1 < end)
-      next = strip_address(panel + 1, 0, k0);
-    else if (k0 + slice_ < p_.depth)
-      next = strip_address(group, 0, k0 + slice_);
-    else
-      next = strip_address(end, 0, 0);
+    panel += 2;
+    if (panel >= end && k0 + slice_ < p_.depth) {
+      panel -= end - group;
+      k0 += slice_;
+    } else if (panel >= end) {
+      k0 = 0;
+    }
+    const std::uintptr_t next = panel < group ? 0 : strip_address(panel, half, k0);
     return here == 0 || next == 0 ? 0 : static_cast<Index>(next - here);
   }
   std::uintptr_t strip_address(Index panel, Index half, Index k0) const {

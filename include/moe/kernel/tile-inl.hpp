@@ -7,6 +7,33 @@
 MOE_NAMESPACE_BEGIN
 namespace detail::MOE_ISA {
 
+/// Walks over the lines of up to two prefetches, a few at a time: requests spread between the products
+/// cost nothing, a burst of them would fill the queues of the caches.
+struct PrefetchCursor {
+  const Prefetch* next;
+  const char* row = nullptr;
+  Index rows_left = 0, column = 0;
+
+  static Index lines(const Prefetch& p) {
+    return p.data == nullptr ? 0 : p.rows * ((p.bytes + 63) / 64);
+  }
+  explicit PrefetchCursor(const Prefetch (&both)[2]) : next(both) { open(); }
+  void open() {
+    row = static_cast<const char*>(next->data);
+    rows_left = row == nullptr ? 0 : next->rows;
+  }
+  MOE_ALWAYS_INLINE void advance(Index count) {
+    for (; count > 0 && rows_left > 0; --count) {
+      __builtin_prefetch(row + column, 0, 2);
+      column += 64;
+      if (column < next->bytes) continue;
+      column = 0;
+      row += next->stride;
+      --rows_left;
+    }
+  }
+};
+
 /// R token rows against P weight panels. A panel's two halves are covered W lanes at a time, so a
 /// tile holds R * 2P accumulators; they are indexed by constants only and stay in registers.
 template <class F, int R, int P>
@@ -56,23 +83,29 @@ struct Tile {
      ...);
   }
 
-  /// a [kc][R]; panel p of b at b + p * stride, [kc][kLanes].
+  /// a [kc][R]; panel p of b at b + p * stride, [kc][kLanes]. Every 16 k, `lines` lines of `next`.
   static MOE_NOINLINE void run(const T* a, const T* b, Index stride, Index kc, T* c, Index ldc,
-                               bool first) noexcept {
+                               bool first, PrefetchCursor& next, Index lines) noexcept {
     constexpr auto rows = std::make_index_sequence<R>();
     for (Index sub = 0; sub < kHalf<T>; sub += F::W) {
       V acc[R][kVectors];
       load_c(acc, c + sub, ldc, first, rows);
       const T* ak = a;
       const T* bk = b + sub;
-      for (Index k = 0; k < kc; ++k, ak += R, bk += kLanes<T>) step(acc, ak, bk, stride, rows);
+      for (Index left = kc; left > 0; left -= 16) {
+        if constexpr (P == 1) next.advance(lines);
+        for (Index k = left < 16 ? left : 16; k > 0; --k, ak += R, bk += kLanes<T>) {
+          step(acc, ak, bk, stride, rows);
+        }
+      }
       store_c(acc, c + sub, ldc, rows);
     }
   }
 };
 
 template <class T>
-using TileFn = void (*)(const T*, const T*, Index, Index, T*, Index, bool) noexcept;
+using TileFn = void (*)(const T*, const T*, Index, Index, T*, Index, bool, PrefetchCursor&,
+                        Index) noexcept;
 
 /// Tiles of 1 to kMr rows against one panel.
 template <class F>
@@ -105,42 +138,16 @@ struct TileSet {
   }
 };
 
-/// One share of a prefetch, so that the requests spread over the tiles of a panel.
-struct PrefetchCursor {
-  const char* line;
-  Index stride, lines_per_row, rows_left, column;
-
-  explicit PrefetchCursor(const Prefetch& p)
-      : line(static_cast<const char*>(p.data)),
-        stride(p.stride),
-        lines_per_row((p.bytes + 63) / 64),
-        rows_left(p.data == nullptr ? 0 : p.rows),
-        column(0) {}
-  Index total() const { return rows_left * lines_per_row; }
-  void advance(Index count) {
-    while (count > 0 && rows_left > 0) {
-      for (; count > 0 && column < lines_per_row; ++column, --count) {
-        __builtin_prefetch(line + column * 64, 0, 2);
-      }
-      if (column == lines_per_row) {
-        column = 0;
-        line += stride;
-        --rows_left;
-      }
-    }
-  }
-};
-
 template <class F>
 void multiply_tiles(const TileArgs<typename F::T>& g) {
   using T = typename F::T;
   const Index count = (g.rows + F::kMr - 1) / F::kMr;
   const Index small = g.rows / count;  // balanced: `large` tiles of small + 1 rows, then the rest
   const Index large = g.rows % count;
-  PrefetchCursor next0(g.next[0]), next1(g.next[1]);
-  const Index calls = count * g.panels;
-  const Index share0 = (next0.total() + calls - 1) / calls;
-  const Index share1 = (next1.total() + calls - 1) / calls;
+  PrefetchCursor next(g.next);
+  const Index total = PrefetchCursor::lines(g.next[0]) + PrefetchCursor::lines(g.next[1]);
+  const Index stops = count * g.panels * (kHalf<T> / F::W) * ((g.kc + 15) / 16);
+  const Index lines = total == 0 ? 0 : total / stops + 1;
   for (Index p = 0; p < g.panels;) {
     Index width = g.panels - p;
     const T* b = g.b + p * g.b_stride;
@@ -150,9 +157,11 @@ void multiply_tiles(const TileArgs<typename F::T>& g) {
       const TileFn<T> tile =
           count == 1 ? TileSet<F>::several_panels(rows, width) : TileSet<F>::one_panel(rows);
       tile(g.a + row * g.a_depth + g.k0 * rows, b, g.b_stride, g.kc,
-           g.c + row * g.ldc + p * kLanes<T>, g.ldc, g.first);
-      next0.advance(share0);
-      next1.advance(share1);
+           g.c + row * g.ldc + p * kLanes<T>, g.ldc, g.first, next, lines);
+      if (next.rows_left == 0 && next.next == g.next) {
+        ++next.next;
+        next.open();
+      }
       row += rows;
     }
     p += count == 1 ? width : 1;
