@@ -9,7 +9,7 @@ check_cxx_compiler_flag(-march=native MOE_BENCH_HAVE_NATIVE)
 add_library(bench_peers INTERFACE)
 function(peer name source)
   add_library(bench_peer_${name} OBJECT ${CMAKE_CURRENT_SOURCE_DIR}/peers/${source}.cpp)
-  target_compile_features(bench_peer_${name} PRIVATE cxx_std_20)
+  target_compile_features(bench_peer_${name} PRIVATE cxx_std_17) # libtorch 1.13 is not C++20
   target_include_directories(bench_peer_${name} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
   target_link_libraries(bench_peer_${name} PRIVATE Eigen3::Eigen moe_dev_flags ${ARGN})
   if(OpenMP_CXX_FOUND)
