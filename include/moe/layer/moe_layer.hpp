@@ -177,6 +177,7 @@ class MoeLayer {
     const MatrixView<const S> x(tape.x.data(), t_count, model_dim());
     for (Index t = 0; t < t_count; ++t) std::fill_n(dx.row(t), dx.cols(), S(0));
 
+    tape.dslot_weight.reserve(t_count * k);
     tape.dslot_weight.resize(tape.plan.count());
     experts_backward<ExpertType, S>(experts_, tape.plan, tape.slot_weight.span(), weight_on(gate_),
                                     x, dy, dx, tape.dslot_weight.span(), tape.experts,

@@ -37,6 +37,7 @@ void route(const RouterType& router, const GateType& gate, const CapacityOptions
   state.routing.clear_padding(batch);
 
   make_plan(state.routing, capacity, batch, state.plan);
+  state.slot_weight.reserve(x.rows() * gate.top_k());  // another time more may be kept
   gather_slot_weights<S>(state.routing, state.plan, state.slot_weight.resize(state.plan.count()));
 }
 
