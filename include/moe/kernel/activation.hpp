@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cmath>
+#include <limits>
 #include <numbers>
 
 #include "moe/kernel/problem.hpp"
@@ -26,7 +27,7 @@ inline void activate_f64(Activation kind, double& x, double& slope) {
     case Activation::silu: {
       const double s = 1 / (1 + std::exp(-c));
       x = (z < c ? c : z) * s;
-      slope = s * (1 + c * (1 - s));
+      slope = s * (1 + c / (1 + std::exp(c)));
       return;
     }
     case Activation::gelu: {
@@ -37,9 +38,10 @@ inline void activate_f64(Activation kind, double& x, double& slope) {
     }
     case Activation::gelu_tanh: {
       constexpr double k2 = 1.5957691216057308;  // 2 sqrt(2/pi)
-      const double s = 1 / (1 + std::exp(-k2 * c * (1 + 0.044715 * c * c)));
+      const double u = k2 * c * (1 + 0.044715 * c * c);
+      const double s = 1 / (1 + std::exp(-u));
       x = (z < c ? c : z) * s;
-      slope = s + c * s * (1 - s) * k2 * (1 + 3 * 0.044715 * c * c);
+      slope = s + c * s / (1 + std::exp(u)) * k2 * (1 + 3 * 0.044715 * c * c);
       return;
     }
     case Activation::identity:

@@ -48,6 +48,15 @@ struct Math<F32> {
     return F::div(F::select_gt(F::zero(), x, e, one), F::add(one, e));
   }
 
+  /// sigmoid(x) and 1 - sigmoid(x), the latter without cancellation.
+  static MOE_ALWAYS_INLINE void sigmoid_both(V x, V& s, V& rest) {
+    const V one = F::set1(1.0f);
+    const V e = exp(F::sub(F::zero(), F::abs(x)));
+    const V large = F::div(one, F::add(one, e)), small = F::div(e, F::add(one, e));
+    s = F::select_gt(F::zero(), x, small, large);
+    rest = F::select_gt(F::zero(), x, large, small);
+  }
+
   /// Phi(x), the normal distribution, and its density: Phi(-a) = e^(-a^2/2) t P(t), t = 1/(1 +
   /// a/4), P a minimax polynomial for a in [0, 14.6] (relative error 2e-8).
   static MOE_ALWAYS_INLINE void normal(V x, V& cdf, V& density) {
@@ -127,10 +136,10 @@ struct Math<F32> {
         return;
       case Activation::silu: {
         const V x = clamp_low(z, -120.0f);
-        const V s = sigmoid(x);
+        V s, rest;
+        sigmoid_both(x, s, rest);
         value = F::mul(x, s);
-        const V c = clamp(z, 120.0f);
-        slope = F::mul(s, F::fma(c, F::sub(one, s), one));
+        slope = F::mul(s, F::fma(clamp(z, 120.0f), rest, one));
         return;
       }
       case Activation::gelu: {
@@ -143,10 +152,11 @@ struct Math<F32> {
       }
       case Activation::gelu_tanh: {
         const V c = clamp(z, 15.0f);
-        const V s = sigmoid(gelu_tanh_argument(c));
+        V s, rest;
+        sigmoid_both(gelu_tanh_argument(c), s, rest);
         value = F::mul(clamp_low(z, -15.0f), s);
         const V inner = F::fma(F::mul(c, c), F::set1(0.21406443849f), F::set1(1.59576912161f));
-        slope = F::fma(F::mul(F::mul(c, s), F::sub(one, s)), inner, s);
+        slope = F::fma(F::mul(F::mul(c, s), rest), inner, s);
         return;
       }
       case Activation::identity:
