@@ -48,12 +48,12 @@ class InputJitter : public RouterWrapper<Base> {
     const Draws draws(batch, "router.input_jitter");
     const MatrixView<Scalar> factor = state.factor.resize(x.rows(), x.cols());
     const MatrixView<Scalar> input = state.input.resize(x.rows(), x.cols());
-    for (Index t = 0; t < x.rows(); ++t) {
+    detail::for_random_rows(executor, x.rows(), x.cols(), [&](Index t) {
       for (Index d = 0; d < x.cols(); ++d) {
         factor(t, d) = static_cast<Scalar>(1 + epsilon_ * (2 * draws.uniform(t, d) - 1));
         input(t, d) = x(t, d) * factor(t, d);
       }
-    }
+    });
     base.forward(input, logits, batch, state, executor);
   }
 

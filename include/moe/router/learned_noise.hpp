@@ -65,13 +65,13 @@ class LearnedNoise : public RouterWrapper<Base> {
     linear_forward<S>(x, noise_weight.value, nullptr, pre, state.noise_scratch, executor);
     const MatrixView<S> normal = state.normal.resize(x.rows(), num_experts());
     const Draws draws(batch, "router.learned_noise");
-    for (Index t = 0; t < x.rows(); ++t) {
+    detail::for_random_rows(executor, x.rows(), num_experts(), [&](Index t) {
       for (Index e = 0; e < num_experts(); ++e) {
         normal(t, e) = static_cast<S>(draws.normal(t, e));
         state.noise.stddev(t, e) = softplus(pre(t, e)) + static_cast<S>(floor_);
         logits(t, e) += normal(t, e) * state.noise.stddev(t, e);
       }
-    }
+    });
   }
 
   /// dclean = dlogits + noise.dclean; dsigma = dlogits * normal + noise.dstddev; softplus' =

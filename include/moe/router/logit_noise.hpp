@@ -61,13 +61,14 @@ class LogitNoise : public RouterWrapper<Base> {
     const Draws draws(batch, "router.logit_noise");
     state.noise.resize(x.rows(), num_experts());
     const double stddev = noisy && kind_ == NoiseKind::gaussian ? scale_ : 0;
-    for (Index t = 0; t < x.rows(); ++t) {
+    state.noise.clean.eigen() = logits.eigen();
+    state.noise.stddev.eigen().setConstant(static_cast<Scalar>(stddev));
+    if (!noisy) return;
+    detail::for_random_rows(executor, x.rows(), num_experts(), [&](Index t) {
       for (Index e = 0; e < num_experts(); ++e) {
-        state.noise.clean(t, e) = logits(t, e);
-        state.noise.stddev(t, e) = static_cast<Scalar>(stddev);
-        if (noisy) logits(t, e) += static_cast<Scalar>(scale_ * draw(draws, t, e));
+        logits(t, e) += static_cast<Scalar>(scale_ * draw(draws, t, e));
       }
-    }
+    });
   }
 
   /// The noise is a constant: the clean logits get dlogits and what the losses gave them.

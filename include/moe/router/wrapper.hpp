@@ -6,9 +6,25 @@
 
 #include "moe/core/buffer.hpp"
 #include "moe/core/error.hpp"
+#include "moe/kernel/share.hpp"
 #include "moe/router/router.hpp"
 
 MOE_NAMESPACE_BEGIN
+
+namespace detail {
+
+/// f(t) for every row of a matrix of random values, rows shared among the threads.
+template <class F>
+void for_random_rows(const ExecutorRef& executor, Index rows, Index cols, F&& f) {
+  constexpr double kCost = 1000;  // of one draw, in multiply-adds
+  const double work = kCost * static_cast<double>(rows) * static_cast<double>(cols);
+  run_threads(executor, useful_threads(executor, work), [&](Index i, Index n) {
+    const Range mine = part_of(rows, i, n);
+    for (Index t = mine.begin; t < mine.end; ++t) f(t);
+  });
+}
+
+}  // namespace detail
 
 /// True when a router's State shows a noise record to the losses.
 template <class R>
