@@ -359,6 +359,41 @@ TEST_CASE("padding that the gate has routed is not counted and takes no place",
   }
 }
 
+TEST_CASE("the demand that losses see is the one before capacity, under every rule",
+          "[plan][overflow][bug]") {
+  // Megatron counted after the capacity mask (landscape 3.4, 5).
+  const RandomRouting made(40, 2, 6, 4, 2);
+  Ints expected(6);
+  for (Index a = 0; a < 80; ++a) {
+    ++expected.at(static_cast<std::size_t>(made.routing.expert(a / 2, a % 2)));
+  }
+  for (const Overflow overflow : {Overflow::drop, Overflow::next_best, Overflow::fallback}) {
+    moe::Plan plan;
+    make_plan(made.routing, {.factor = 0.5, .order = DropOrder::choice, .overflow = overflow}, {},
+              plan);
+    CHECK(plan.demanded == expected);
+  }
+}
+
+TEST_CASE("a sequence's drops do not depend on the sequences before it", "[plan][overflow][bug]") {
+  // HF Switch counted per sequence, then over the flattened batch (landscape 3.4, 13).
+  const RandomRouting all(24, 2, 4, 8, 1.5);
+  RandomRouting alone(8, 2, 4, 1);
+  for (Index t = 0; t < 8; ++t) {
+    std::copy_n(all.routing.expert.row(16 + t), 2, alone.routing.expert.row(t));
+    std::copy_n(all.routing.weight.row(16 + t), 2, alone.routing.weight.row(t));
+    std::copy_n(all.routing.scores.row(16 + t), 4, alone.routing.scores.row(t));
+  }
+  for (const DropOrder order : kOrders) {
+    moe::Plan whole, one;
+    const CapacityOptions options{.factor = 0.7, .group_size = 8, .order = order};
+    make_plan(all.routing, options, {.seed = 2}, whole);
+    make_plan(alone.routing, options, {.seed = 2, .first_token = 16}, one);
+    CHECK(one.dropped() > 0);
+    CHECK(std::equal(one.outcome.begin(), one.outcome.end(), whole.outcome.begin() + 32));
+  }
+}
+
 TEST_CASE("all tokens padded, no tokens, capacity 0: empty plans", "[plan][overflow]") {
   const std::vector<std::uint8_t> mask{0, 0};
   for (const DropOrder order : kOrders) {
