@@ -166,7 +166,9 @@ TEST_CASE("the gate refuses K outside 1 to E", "[gate][misuse]") {
 
 TEST_CASE("the gate refuses a temperature that is not finite and positive", "[gate][misuse]") {
   const auto sentence = [](const std::string& value) {
-    return "moe::TopKGate: temperature is " + value + ", expected a finite value above 0";
+    return std::string("moe::TopKGate: temperature is ")
+        .append(value)
+        .append(", expected a finite value above 0");
   };
   moe::TopKGate gate = make_gate(1, 2, true, 1.5);
   CHECK(sentence_of([&] { gate.set_temperature(0); }) == sentence("0.000000"));

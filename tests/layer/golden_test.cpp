@@ -56,6 +56,15 @@ void check(const std::string& file, typename LayerOf<S, ExpertType>::Config conf
     CHECK(distance(gradient, golden.at(name + ".grad")) <= allowed<S>());
   }
 
+  // PyTorch vouches for the naive oracle too.
+  const naive::Layer oracle = to_naive_layer(layer);
+  const naive::Result expected = naive::forward(oracle, to_table(golden.at("x")));
+  CHECK(distance(to_matrix(expected.y, config.model_dim), golden.at("y")) <= allowed<S>());
+  CHECK(losses.balance * naive::switch_loss(oracle, expected) ==
+        Approx(golden.at("balance_loss")(0, 0)).epsilon(allowed<S>()));
+  CHECK(losses.z * naive::router_z_loss(expected) ==
+        Approx(golden.at("z_loss")(0, 0)).epsilon(allowed<S>()));
+
   Matrix<S> y(step.y.rows(), step.y.cols());
   layer.forward(at("x"), y, tape);
   CHECK(distance(moe::MatrixView<const S>(tape.logits.data(), y.rows(), config.num_experts),
