@@ -7,10 +7,28 @@
 #include "moe/version.hpp"
 
 // x [T, D] -> logits [T, E]: how well each expert fits each token
+#include "moe/router/cosine.hpp"
+#include "moe/router/hash.hpp"
+#include "moe/router/input_jitter.hpp"
+#include "moe/router/learned_noise.hpp"
 #include "moe/router/linear.hpp"
+#include "moe/router/logit_cap.hpp"
+#include "moe/router/logit_noise.hpp"
+#include "moe/router/mlp.hpp"
+#include "moe/router/uniform.hpp"
 
 // logits -> Routing{expert [T, K], weight [T, K], scores [T, E]}: who is chosen, with what weight
+#include "moe/gate/auction.hpp"
+#include "moe/gate/dense.hpp"
+#include "moe/gate/expert_choice.hpp"
+#include "moe/gate/gshard.hpp"
+#include "moe/gate/quantile.hpp"
+#include "moe/gate/relu.hpp"
+#include "moe/gate/sinkhorn.hpp"
+#include "moe/gate/sparse_mixer.hpp"
+#include "moe/gate/top_any.hpp"
 #include "moe/gate/top_k.hpp"
+#include "moe/gate/top_p.hpp"
 
 // Routing -> Plan: capacity, drops, slots grouped by expert
 #include "moe/plan/plan.hpp"
@@ -23,8 +41,24 @@
 #include "moe/expert/ffn.hpp"
 
 // Routing + Plan -> a scalar and its gradients
+#include "moe/loss/bias_update.hpp"
+#include "moe/loss/communication_balance.hpp"
+#include "moe/loss/device_balance.hpp"
+#include "moe/loss/expert_selection.hpp"
+#include "moe/loss/global_balance.hpp"
+#include "moe/loss/global_entropy.hpp"
+#include "moe/loss/gshard.hpp"
+#include "moe/loss/importance.hpp"
+#include "moe/loss/kl_uniform.hpp"
+#include "moe/loss/load.hpp"
+#include "moe/loss/local_entropy.hpp"
+#include "moe/loss/relu_l1.hpp"
 #include "moe/loss/router_z.hpp"
+#include "moe/loss/second_place.hpp"
+#include "moe/loss/sequence_balance.hpp"
+#include "moe/loss/supervised_routing.hpp"
 #include "moe/loss/switch.hpp"
+#include "moe/loss/weighted_balance.hpp"
 
 // all of the above as one layer
 #include "moe/layer/moe_layer.hpp"
