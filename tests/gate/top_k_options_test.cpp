@@ -217,6 +217,7 @@ TEST_CASE("TopKGate has the right gradient through a layer", "[gate][top_k][grad
       }
     }
   }
+  check_layer_gradient<TopKGate>({.score = ScoreFunction::sigmoid, .weight_on_input = true}, 2);
   check_layer_gradient<TopKGate>({.norm_p = 2}, 2);
   check_layer_gradient<TopKGate>({.norm_min = 0.7}, 2);
   check_layer_gradient<TopKGate>({.num_groups = 2, .group_score = GroupScore::max}, 2);

@@ -56,17 +56,21 @@ bool ranks_before(S a, Index i, S b, Index j) {
 /// The k best of n scores, best first, by insertion into a sorted list: exact and stable for any n.
 template <class S>
 void select_top_k(const S* scores, Index n, Index k, std::int32_t* chosen) {
+  // ranks_before for a score whose index is higher: a tie keeps the one in the list
+  const auto beats = [](S score, S listed) {
+    return score > listed || (std::isnan(listed) && !std::isnan(score));
+  };
   Index count = 0;
+  S worst = 0;  // of a full list
   for (Index e = 0; e < n; ++e) {
-    if (count == k && !ranks_before(scores[e], e, scores[chosen[k - 1]], Index{chosen[k - 1]}))
-      continue;
+    const S score = scores[e];
+    if (count == k && !beats(score, worst)) continue;
     Index place = count < k ? count++ : k - 1;
-    for (; place > 0 &&
-           ranks_before(scores[e], e, scores[chosen[place - 1]], Index{chosen[place - 1]});
-         --place) {
+    for (; place > 0 && beats(score, scores[chosen[place - 1]]); --place) {
       chosen[place] = chosen[place - 1];
     }
     chosen[place] = static_cast<std::int32_t>(e);
+    worst = scores[chosen[count - 1]];
   }
 }
 
