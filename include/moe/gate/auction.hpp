@@ -5,6 +5,7 @@
 #pragma once
 
 #include <span>
+#include <utility>
 
 #include "moe/gate/select.hpp"
 
@@ -22,6 +23,34 @@ struct AuctionState {
   Buffer<double> cost;          ///< [T]
 };
 
+/// After an auction that did not settle: every token without an expert goes to the best with room.
+template <class Score, class Quota>
+void place_rest(Score&& score, Quota&& quota, Index experts, std::span<std::int32_t> winner) {
+  for (std::size_t i = 0; i < winner.size(); ++i) {
+    if (winner[i] != kNoExpert) continue;
+    const auto token = static_cast<Index>(i);
+    Index best = kNoExpert;
+    for (Index e = 0; e < experts; ++e) {
+      const bool room = std::count(winner.begin(), winner.end(), e) < quota(e);
+      if (room && (best == kNoExpert || score(token, e) > score(token, best))) best = e;
+    }
+    winner[i] = static_cast<std::int32_t>(best);
+  }
+}
+
+/// The smallest and the largest score.
+template <class Score>
+std::pair<double, double> score_range(Score&& score, Index t_count, Index experts) {
+  double smallest = score(0, 0), largest = smallest;
+  for (Index i = 0; i < t_count; ++i) {
+    for (Index e = 0; e < experts; ++e) {
+      smallest = std::min(smallest, score(i, e));
+      largest = std::max(largest, score(i, e));
+    }
+  }
+  return {smallest, largest};
+}
+
 /// Bertsekas' auction as in BASE layers: every round each expert bids for the q tokens it values
 /// most (score - cost) the difference to its next best plus epsilon = (max - min) / 50; the highest
 /// bid wins and becomes the token's cost; ends when every token has a bid. After 100 rounds winners
@@ -35,13 +64,8 @@ void assign_balanced(Score&& score, Index t_count, Index experts, AuctionState& 
                           bidder = state.bidder.resize(t_count);
   std::span<double> bid = state.bid.resize(t_count), cost = state.cost.resize(t_count);
   const auto quota = [&](Index e) { return t_count / experts + (e < t_count % experts ? 1 : 0); };
-  double largest = score(0, 0), smallest = largest;
-  for (Index i = 0; i < t_count; ++i) {
-    for (Index e = 0; e < experts; ++e) {
-      largest = std::max(largest, score(i, e));
-      smallest = std::min(smallest, score(i, e));
-    }
-  }
+  const std::pair<double, double> range = score_range(score, t_count, experts);
+  const double smallest = range.first, largest = range.second;
   const double epsilon = std::max((largest - smallest) / 50, 1e-4);
   std::fill(winner.begin(), winner.end(), kNoExpert);
   std::fill(cost.begin(), cost.end(), 0.0);
@@ -75,16 +99,7 @@ void assign_balanced(Score&& score, Index t_count, Index experts, AuctionState& 
     }
     if (without == 0) return;
   }
-  // Not settled: every token still without an expert goes to the best that has room.
-  for (Index i = 0; i < t_count; ++i) {
-    if (winner[static_cast<std::size_t>(i)] != kNoExpert) continue;
-    Index best = kNoExpert;
-    for (Index e = 0; e < experts; ++e) {
-      const bool room = std::count(winner.begin(), winner.end(), e) < quota(e);
-      if (room && (best == kNoExpert || score(i, e) > score(i, best))) best = e;
-    }
-    winner[static_cast<std::size_t>(i)] = static_cast<std::int32_t>(best);
-  }
+  place_rest(score, quota, experts, winner);
 }
 
 }  // namespace detail
