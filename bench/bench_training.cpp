@@ -2,8 +2,10 @@
 // SPDX-License-Identifier: MIT
 //
 // One training step of a layer without the optimizer: forward on a tape, backward, gradients added.
-#include "layers.hpp"
+#include <memory>
+
 #include "main.hpp"
+#include "runners.hpp"
 
 namespace bench {
 namespace {

@@ -8,7 +8,7 @@
 #include <chrono>
 #include <map>
 #include <memory>
-#include <utility>
+#include <tuple>
 
 #include "machine.hpp"
 #include "moe/core/thread_pool.hpp"
@@ -92,10 +92,10 @@ inline double multiply_add(moe::Isa isa, Dtype dtype, long steps) {
 /// Flops per second of `threads` threads: dpbf16 where bf16 is asked for and the active instruction
 /// set has it, float32 FMA otherwise.
 inline double peak_flops(Dtype dtype, int threads) {
-  static std::map<std::pair<Dtype, int>, double> known;
-  double& peak = known[{dtype, threads}];
+  static std::map<std::tuple<moe::Isa, Dtype, int>, double> known;
+  const moe::Isa isa = moe::active_isa();
+  double& peak = known[{isa, dtype, threads}];
   if (peak == 0) {
-    const moe::Isa isa = moe::active_isa();
     const long steps = 500'000;
     const double work = multiply_add(isa, dtype, 1) * static_cast<double>(steps) * threads;
     peak = best_rate(threads, 100, work, [&](Index) { multiply_add(isa, dtype, steps); });

@@ -1,0 +1,77 @@
+// SPDX-FileCopyrightText: 2026 the moe authors
+// SPDX-License-Identifier: MIT
+//
+// Our side of the contest: the layer with packed weights, and on its row-major ones.
+#pragma once
+
+#include "moe/kernel/packed.hpp"
+#include "peaks.hpp"
+#include "random_layer.hpp"
+
+namespace bench {
+
+inline moe::ExecutorRef executor(int threads) {
+  return threads == 1 ? moe::ExecutorRef() : moe::ExecutorRef(pool(threads));
+}
+
+/// What a layer does before its experts: routing, plan and slot weights, all in `ws`.
+template <class Layer>
+void route(const Layer& layer, moe::MatrixView<const float> x, typename Layer::Workspace& ws) {
+  const moe::MatrixView<float> logits = ws.logits.resize(x.rows(), layer.num_experts());
+  layer.router().forward(x, logits, {}, ws.router_state, ws.executor);
+  ws.routing.resize(x.rows(), layer.top_k(), layer.num_experts());
+  layer.gate().forward(moe::MatrixView<const float>(logits), ws.routing, {}, ws.gate_state);
+  moe::make_plan(ws.routing, layer.capacity(), {}, ws.plan);
+  moe::gather_slot_weights<float>(ws.routing, ws.plan, ws.slot_weight.resize(ws.plan.count()));
+}
+
+/// Our layers behind the contestants' interface. They route by themselves: the routing in a call
+/// came from the same router.
+template <class Expert>
+class LayerRunner : public Contestant {
+ public:
+  explicit LayerRunner(const std::vector<LayerOf<Expert>>& layers) : layers_(layers) {}
+
+  void set_threads(int count) override { workspace_.executor = executor(count); }
+
+  void run(const Call& call) override {
+    const auto& layer = layers_[call.layer];
+    layer.forward(moe::MatrixView<const float>(call.x, call.tokens, layer.model_dim()),
+                  moe::MatrixView<float>(call.y, call.tokens, layer.model_dim()), workspace_);
+  }
+
+ private:
+  const std::vector<LayerOf<Expert>>& layers_;
+  typename LayerOf<Expert>::Workspace workspace_;
+};
+
+template <class Expert>
+class PackedRunner : public Contestant {
+ public:
+  PackedRunner(const LayerOf<Expert>& layer, Dtype dtype, Index copies) : layer_(layer) {
+    std::vector<moe::FfnPointers<const float>> experts;
+    for (Index e = 0; e < layer.num_experts(); ++e) experts.push_back(layer.expert(e).pointers());
+    const auto type = dtype == Dtype::f32 ? moe::WeightType::native : moe::WeightType::bfloat16;
+    while (std::ssize(packed_) < copies) {
+      packed_.emplace_back(layer.expert(0).shape(), experts, type);
+    }
+  }
+
+  void set_threads(int count) override { workspace_.executor = executor(count); }
+
+  void run(const Call& call) override {
+    const moe::MatrixView<const float> x(call.x, call.tokens, layer_.model_dim());
+    auto& ws = workspace_;
+    route(layer_, x, ws);
+    moe::ffn_forward<float>(
+        packed_[call.layer], {ws.plan.offset, ws.plan.token, ws.slot_weight.span()}, x,
+        {call.y, call.tokens, layer_.model_dim()}, ws.experts.scratch, ws.executor);
+  }
+
+ private:
+  const LayerOf<Expert>& layer_;
+  std::vector<moe::PackedFfn<float>> packed_;
+  typename LayerOf<Expert>::Workspace workspace_;
+};
+
+}  // namespace bench
