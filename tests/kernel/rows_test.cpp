@@ -103,8 +103,9 @@ TEMPLATE_TEST_CASE("top-k finds the largest, ties to the lowest index, NaN last"
     for (S& x : v) x = std::round(x * 20);  // ties
     std::vector<std::int32_t> order(n);
     std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) {
-      return v[static_cast<std::size_t>(a)] > v[static_cast<std::size_t>(b)];
+    std::sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
+      const S va = v[static_cast<std::size_t>(a)], vb = v[static_cast<std::size_t>(b)];
+      return va > vb || (va == vb && a < b);
     });
     for (std::size_t k : {std::size_t{1}, n / 2, n}) {
       CHECK(best(v, k) ==

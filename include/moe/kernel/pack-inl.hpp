@@ -87,10 +87,15 @@ void pack_rows(const PackArgs<typename F::T>& g) {
 
 template <class F>
 void pack_k_major(const PackArgs<typename F::T>& g) {
+  constexpr Index kAhead = 16;
   const auto* src = g.src + g.first;
   const Index whole = g.count / F::W * F::W;
   for (Index k = 0; k < g.kc; ++k) {
     const auto* row = src + pack_row(g.index, g.k0 + k) * g.stride;
+    // Each row is a line or two of another page: too little for the hardware to see a pattern.
+    if (k + kAhead < g.kc) {
+      __builtin_prefetch(src + pack_row(g.index, g.k0 + k + kAhead) * g.stride);
+    }
     auto* out = g.dst + k * g.dst_stride;
     Index i = 0;
     for (; i < whole; i += F::W) F::store(out + i, F::load(row + i));

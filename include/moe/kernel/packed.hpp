@@ -13,6 +13,7 @@
 #include "moe/core/buffer.hpp"
 #include "moe/core/executor.hpp"
 #include "moe/kernel/operand.hpp"
+#include "moe/kernel/pages.hpp"
 #include "moe/kernel/share.hpp"
 
 MOE_NAMESPACE_BEGIN
@@ -74,7 +75,7 @@ class PackedLinear {
     b.part[0] = {.data = w.data(), .stride = w.stride()};
     b.cols = w.rows();
     const Index size = detail::panel_size<S>(inputs_, type);
-    data_.resize(b.panels() * size);
+    detail::resize_for_streaming(data_, b.panels() * size);
     detail::run_threads(executor, executor.size(), [&](Index i, Index n) {
       const detail::Range mine = detail::part_of(b.panels(), i, n);
       for (Index p = mine.begin; p < mine.end; ++p) {
@@ -114,7 +115,7 @@ class PackedFfn {
   PackedFfn(const FfnShape& shape, std::span<const FfnPointers<const S>> experts,
             WeightType type = WeightType::native, ExecutorRef executor = {})
       : shape_(shape), count_(static_cast<Index>(experts.size())), type_(type) {
-    data_.resize(count_ * expert_size());
+    detail::resize_for_streaming(data_, count_ * expert_size());
     const Index hidden = hidden_panels(), out = output_panels();
     detail::run_threads(executor, executor.size(), [&](Index i, Index n) {
       const detail::Range mine = detail::part_of(count_ * (hidden + out), i, n);
