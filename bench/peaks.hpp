@@ -60,7 +60,8 @@ double best_rate(int threads, int trials, double work, const F& f) {
         "xmm10", "xmm11", "xmm12", "xmm13")
 
 /// `steps` rounds of multiply-adds on one thread; returns flops per round.
-inline double multiply_add(moe::Isa isa, Dtype dtype, long steps) {
+inline double multiply_add([[maybe_unused]] moe::Isa isa, [[maybe_unused]] Dtype dtype,
+                           long steps) {
 #if MOE_HAVE_X86
   const float value = 0.98f;
   if (isa == moe::Isa::avx512_bf16 && dtype == Dtype::bf16) {
