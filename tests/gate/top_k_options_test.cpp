@@ -39,7 +39,7 @@ Plain plain_gate(const Options& o, std::size_t k, const Row& logits) {
   Plain out;
   out.scores = s;
   if (independent) {
-    for (double& q : out.scores) q /= sum_of(s) + 1e-20;
+    for (double& q : out.scores) q /= sum_of(s);
   }
 
   const bool plain_selection = o.selection_bias.empty() && o.num_groups == 1;
@@ -344,6 +344,22 @@ TEST_CASE("scores of independent functions sum to one for the balance losses", "
     const TopKGate gate({.num_experts = 65, .top_k = 3}, {.score = score});
     const auto out = route(gate, random_matrix<double>(5, 65, 2));
     for (Index t = 0; t < 5; ++t) CHECK(out.routing.scores.eigen().row(t).sum() == Approx(1));
+  }
+}
+
+TEST_CASE("no balance loss falls when all sigmoids shrink together", "[gate][top_k]") {
+  // Megatron-LM #1545: with 1e-20 added to the sum, logits below -46 made the scores vanish.
+  for (const ScoreFunction score : {ScoreFunction::sigmoid, ScoreFunction::sqrt_softplus}) {
+    TopKGate gate({.num_experts = 4, .top_k = 2}, {.score = score});
+    for (const double level : {0.0, -40.0, -80.0, -300.0}) {
+      auto out = route(gate, rows({{level, level, level, level}}));
+      for (Index e = 0; e < 4; ++e) CHECK(out.routing.scores(0, e) == Approx(0.25));
+      const Matrix<double> gradient =
+          gate_gradient(gate, out, rows({{0, 0}}), rows({{1, 1, 1, 1}}));
+      CHECK(gradient.norm() < 1e-15);
+    }
+    const Matrix<float> low = Matrix<float>::Constant(1, 4, -85.0f);
+    CHECK(route(gate, low).routing.scores.eigen().sum() == Approx(1));
   }
 }
 

@@ -109,7 +109,7 @@ void assign_balanced(Score&& score, Index t_count, Index experts, AuctionState& 
 /// part. A token's expert then depends on the whole call. Evaluation: the largest logit. Weight:
 /// sigmoid(logit), no gradient through the assignment. The paper's y = a f(x) + (1 - a) x with
 /// f(x) = x + ffn(x) is x + a ffn(x): this gate, and the block's residual connection.
-/// Routing::scores is sigmoid / (sum + 1e-20).
+/// Routing::scores is sigmoid / sum.
 class AuctionGate {
  public:
   using Options = NoOptions;

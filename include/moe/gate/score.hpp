@@ -67,13 +67,15 @@ inline double score_slope(ScoreFunction function, double s) {
   return s > 0 ? -std::expm1(-s * s) / (2 * s) : 0 * s;
 }
 
-/// Makes independent scores a distribution, q_e = s_e / (sum s + 1e-20): what balance losses of
-/// sigmoid routers are defined on (DeepSeek-V3, Megatron). Raw scores would let a loss be lowered
-/// by lowering all of them. Returns the divisor, so that s = q * divisor.
+/// Makes independent scores a distribution, q_e = s_e / sum s: what balance losses of sigmoid routers
+/// are defined on (DeepSeek-V3, Megatron). Raw scores would let a loss be lowered by lowering all of
+/// them, and so would the usual 1e-20 added to the sum; zero scores stay zero. Returns the divisor, so
+/// that s = q * divisor.
 template <class S>
 double scores_to_distribution(S* s, Index n) {
-  double sum = 1e-20;
+  double sum = 0;
   for (Index e = 0; e < n; ++e) sum += static_cast<double>(s[e]);
+  if (sum == 0) sum = std::numeric_limits<double>::min();
   for (Index e = 0; e < n; ++e) s[e] = static_cast<S>(static_cast<double>(s[e]) / sum);
   return sum;
 }
@@ -114,8 +116,8 @@ void scores_row_backward(ScoreFunction function, const S* q, Index n, double div
     return scale * score_slope(function, static_cast<double>(q[e]) * divisor);
   };
   for (Index e = 0; e < n; ++e) {
-    const double ds = (static_cast<double>(dscores[e]) - inner) / divisor;
-    dlogits[e] += static_cast<S>(ds == 0 ? 0 : slope(e) * ds);
+    const double dq = static_cast<double>(dscores[e]) - inner;
+    dlogits[e] += static_cast<S>(dq == 0 ? 0 : slope(e) / divisor * dq);
   }
   for (Index j = 0; j < k; ++j) {
     if (chosen[j] == kNoExpert) continue;

@@ -14,7 +14,7 @@ MOE_NAMESPACE_BEGIN
 /// Evaluation: the K largest logits. Weights: softmax of the plain logits, sigmoid when K = 1; not
 /// normalised, no gradient through the plan (Clark et al. 2022, "Unified scaling laws for routed
 /// language models", S-BASE; Megatron-LM). In training a token's choice depends on the whole call.
-/// Routing::scores is the softmax, or sigmoid / (sum + 1e-20).
+/// Routing::scores is the softmax, or sigmoid / sum.
 class SinkhornGate {
  public:
   struct Options {

@@ -12,8 +12,7 @@ MOE_NAMESPACE_BEGIN
 /// s_e = sigmoid(logit_e), used where s_e > sigmoid(threshold_e); every used expert has weight 1 /
 /// k, k the number used (Guo et al. 2024, "DynMoE", on a cosine router). In training a token may
 /// use no expert; otherwise it then uses its best one. Backward as published: straight through the
-/// step [s > threshold] to s and threshold, k held constant. Routing::scores is s / (sum s +
-/// 1e-20). Dims::top_k is not used.
+/// step [s > threshold] to s and threshold, k held constant. Routing::scores is s / sum s. Dims::top_k is not used.
 template <class S>
 class TopAnyGate {
  public:

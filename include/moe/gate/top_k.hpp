@@ -17,7 +17,7 @@ MOE_NAMESPACE_BEGIN
 /// normalised and scaled (Shazeer et al. 2017 and every LLM since).
 ///
 /// Routing::scores, what balance losses see: softmax over all experts, also for softmax_of_chosen;
-/// s / (sum s + 1e-20) for sigmoid and sqrt_softplus.
+/// s / sum s for sigmoid and sqrt_softplus.
 class TopKGate {
  public:
   struct Options {
