@@ -235,7 +235,6 @@ int main(int argc, char** argv) {
                  {{"gb_per_s", "%.1f"}, {"memcpy_share", "%.2f"}});
   print_counters(results, {"router", "gate", "plan"},
                  {{"ns_per_token", "%.1f"}, {"flops_share", "%.2f"}});
-  std::cout
-      << "\nMedians. Peers: their time over ours, x 1.20 = 20 % slower than ours; their time alone "
-         "where we have no row.\n";
+  std::cout << "\nMedians. unpacked (ours, row-major weights) and peers: their time over the "
+               "layer's, x 1.20 = 20 % slower.\n";
 }
