@@ -24,7 +24,7 @@ enum class CapacityFormula : std::uint8_t {
   vmoe,        ///< ceil(f T K / E), up to a multiple of 4
   vmoe_round,  ///< the same, rounded to the nearest, ties to even
   tutel,       ///< K floor(f ceil(T / E))
-  fairseq,     ///< floor(f ceil(T / E)), in evaluation ceil(f T) (NLLB, torchscale: f = 2, 0.25)
+  fairseq,     ///< floor(f ceil(T / E)); ceil(evaluation_factor T) (NLLB, torchscale: 2 and 0.25)
   fastmoe_gshard,        ///< floor(ceil(f T) K / E)
   fastmoe_switch,        ///< ceil(f T / E)
   praxis_expert_choice,  ///< floor(f floor(T / E))
