@@ -9,12 +9,12 @@
 #include <atomic>
 #include <cstdlib>
 
-#if defined(__has_feature)
+#if defined(__SANITIZE_ADDRESS__)  // GCC; asked first, since Eigen defines __has_feature as 0 for it
+#define MOE_TEST_ASAN 1
+#elif defined(__has_feature)
 #if __has_feature(address_sanitizer)
 #define MOE_TEST_ASAN 1
 #endif
-#elif defined(__SANITIZE_ADDRESS__)
-#define MOE_TEST_ASAN 1
 #endif
 
 namespace moe_test {
