@@ -26,9 +26,8 @@
 namespace moe_test {
 
 /// f(name, loss) for every loss and each form that takes another path, for `tokens` and `experts`.
-/// `weights` says whether the gradient of weights has somewhere to go.
 template <class F>
-void for_all_losses(Index tokens, Index experts, bool weights, F&& f) {
+void for_all_losses(Index tokens, Index experts, F&& f) {
   using namespace moe;  // NOLINT(google-build-using-namespace): names all of it
   f("Switch", SwitchLoss{0.7});
   f("Switch by tokens", SwitchLoss{0.7, {.share = ShareOf::tokens}});
@@ -54,7 +53,7 @@ void for_all_losses(Index tokens, Index experts, bool weights, F&& f) {
   }
   f("device", DeviceBalanceLoss{0.7, {device, 3}});
   f("communication", CommunicationBalanceLoss{0.7, {device, 3}, 2});
-  if (weights) f("importance of weights", ImportanceLoss{0.7});
+  f("importance of weights", ImportanceLoss{0.7});
   f("importance of scores", ImportanceLoss{0.7, ImportanceLoss::Of::scores});
   f("load", LoadLoss{0.7});
   f("load by V-MoE", LoadLoss{0.7, LoadLoss::Estimate::kth_of_all});

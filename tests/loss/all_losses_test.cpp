@@ -22,7 +22,7 @@ TEST_CASE("every loss is zero with zero gradients when there is nothing", "[loss
   auto masked = noisy_case<double>(random_matrix<double>(3, 5, 1), 2, {0, 0, 0});
   auto empty = noisy_case<double>(Matrix<double>(0, 5), 2);
   for (LossCase<double>* c : {&masked, &empty}) {
-    for_all_losses(c->logits.rows(), 5, true, [&](const char* name, const auto& loss) {
+    for_all_losses(c->logits.rows(), 5, [&](const char* name, const auto& loss) {
       INFO(name);
       CHECK(c->value_of(loss) == 0);
       CHECK(c->dlogits.isZero(0));
@@ -46,7 +46,7 @@ TEST_CASE("no loss sees what padding holds", "[loss]") {
     dirty.noise.clean.eigen().row(t).setConstant(nan);
     dirty.noise.stddev.eigen().row(t).setConstant(nan);
   }
-  for_all_losses(6, 5, true, [&](const char* name, const auto& loss) {
+  for_all_losses(6, 5, [&](const char* name, const auto& loss) {
     INFO(name);
     CHECK(clean.value_of(loss) == dirty.value_of(loss));
     CHECK(same_bits(clean.dlogits, dirty.dlogits));
@@ -62,19 +62,18 @@ TEST_CASE("every loss is finite at balance, with ties, floods and experts nobody
     if (c.logits.cols() > 100) return;
     for (const double stddev : {0.0, 1.0}) {
       c.add_noise(c.logits, Matrix<double>::Constant(c.logits.rows(), c.logits.cols(), stddev));
-      for_all_losses(c.logits.rows(), c.logits.cols(), true,
-                     [&](const char* name, const auto& loss) {
-                       INFO(name);
-                       CHECK(std::isfinite(c.value_of(loss)));
-                       CHECK(c.gradients_are_finite());
-                     });
+      for_all_losses(c.logits.rows(), c.logits.cols(), [&](const char* name, const auto& loss) {
+        INFO(name);
+        CHECK(std::isfinite(c.value_of(loss)));
+        CHECK(c.gradients_are_finite());
+      });
     }
   });
 }
 
 TEST_CASE("every loss adds to the gradients it is given", "[loss]") {
   auto c = noisy_case<double>(random_matrix<double>(6, 5, 1), 2);
-  for_all_losses(6, 5, true, [&](const char* name, const auto& loss) {
+  for_all_losses(6, 5, [&](const char* name, const auto& loss) {
     INFO(name);
     const double value = c.value_of(loss);
     const Matrix<double> dlogits = 2 * c.dlogits, dscores = 2 * c.dscores, dweight = 2 * c.dweight;
@@ -93,7 +92,7 @@ TEST_CASE("every loss is the same in float up to rounding", "[loss]") {
   const Matrix<double> logits = random_matrix<float>(9, 7, 1).cast<double>();
   auto wide = noisy_case<double>(logits, 2);
   auto narrow = noisy_case<float>(logits.cast<float>(), 2);
-  for_all_losses(9, 7, true, [&](const char* name, const auto& loss) {
+  for_all_losses(9, 7, [&](const char* name, const auto& loss) {
     INFO(name);
     CHECK(narrow.value_of(loss) == Approx(wide.value_of(loss)).epsilon(2e-6).margin(1e-6));
     CHECK(distance(narrow.dlogits, wide.dlogits) < 2e-6);
@@ -110,7 +109,7 @@ TEST_CASE("every loss is the same in float up to rounding", "[loss]") {
 #if MOE_TEST_COUNTS_ALLOCATIONS
 TEST_CASE("no loss allocates in the steady state", "[loss]") {
   auto c = noisy_case<float>(random_matrix<float>(64, 65, 1), 4);
-  for_all_losses(64, 65, true, [&](const char* name, const auto& loss) {
+  for_all_losses(64, 65, [&](const char* name, const auto& loss) {
     INFO(name);
     c.value_of(loss);
     CHECK(allocations_in([&] { c.value_of(loss); }) == 0);
@@ -132,7 +131,7 @@ TEST_CASE("no loss changes when capacity drops assignments", "[loss]") {
   const Matrix<double> logits = random_matrix<double>(9, 5, 3);
   LossCase<double> free(logits, 2), tight(logits, 2, {}, {.factor = 0.4});
   REQUIRE(tight.plan.dropped() > 0);
-  for_all_losses(9, 5, true, [&](const char* name, const auto& loss) {
+  for_all_losses(9, 5, [&](const char* name, const auto& loss) {
     INFO(name);
     CHECK(free.value_of(loss) == tight.value_of(loss));
     CHECK(same_bits(free.dscores, tight.dscores));

@@ -44,7 +44,7 @@ TEST_CASE("every loss has the gradient of its differences through the gate", "[l
       const std::vector<std::uint8_t> mask{1, 1, 0, 1, 1, 1};
       const moe::TopKGate gate({.num_experts = 5, .top_k = k}, {.renormalize = renormalize});
       moe::TopKGate::State state;
-      for_all_losses(6, 5, true, [&](const char* name, const auto& loss) {
+      for_all_losses(6, 5, [&](const char* name, const auto& loss) {
         INFO(name << ", K " << k << ", renormalised " << renormalize);
         LossCase<double> c(logits, k, mask);
         const auto value = [&] {
@@ -68,7 +68,7 @@ TEST_CASE("every loss has the gradient of its differences through a layer", "[lo
   const Case c{.t = kTokens, .d = kDim, .e = kExperts};
   auto layer = make_layer<Layer>(c);
   Matrix<double> x = decided_input(layer, c, 1e-3);
-  for_all_losses(c.t, c.e, false, [&](const char* name, const auto& loss) {
+  for_all_losses(c.t, c.e, [&](const char* name, const auto& loss) {
     INFO(name);
     check_layer(layer, x, {.mask = kMask}, loss);
   });
@@ -141,7 +141,7 @@ TEST_CASE("a loss alone moves the router's weights", "[loss]") {
   auto layer = make_layer<Layer>(c);
   const Matrix<double> x = random_matrix<double>(c.t, c.d, 4);
   const Matrix<double> none = Matrix<double>::Zero(c.t, c.d);
-  for_all_losses(c.t, c.e, false, [&](const std::string& name, const auto& loss) {
+  for_all_losses(c.t, c.e, [&](const std::string& name, const auto& loss) {
     if (name.rfind("load", 0) == 0) return;  // counts, without noise
     if (name == "ReLU L1") return;           // constant on a softmax, which is positive everywhere
     INFO(name);

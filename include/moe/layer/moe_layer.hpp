@@ -84,7 +84,9 @@ class MoeLayer {
       if constexpr (requires(typename RouterType::State & state) { state.noise; }) {
         noise = &this->router_state.noise;
       }
-      LossGradient<S> gradient{{dlogits.data(), tokens, e}, {dscores.data(), tokens, e}};
+      LossGradient<S> gradient{{dlogits.data(), tokens, e},
+                               {dscores.data(), tokens, e},
+                               {dweight.data(), tokens, this->routing.top_k()}};
       const LossInput<S> input{
           {this->logits.data(), tokens, e}, this->routing, this->plan, batch, noise, &loss_scratch};
       return static_cast<S>(loss(input, gradient));
@@ -97,7 +99,7 @@ class MoeLayer {
     Buffer<S> x;             ///< [T, D], a copy; padding rows are zero
     Buffer<S> dlogits;       ///< [T, E], from losses, then the whole
     Buffer<S> dscores;       ///< [T, E], from losses
-    Buffer<S> dweight;       ///< [T, K]
+    Buffer<S> dweight;       ///< [T, K], from losses, then the whole
     Buffer<S> dslot_weight;  ///< [N]
     Buffer<double> loss_scratch;
   };
@@ -163,6 +165,8 @@ class MoeLayer {
     tape.dscores.resize(x.rows() * num_experts());
     tape.dlogits.fill(S(0));
     tape.dscores.fill(S(0));
+    tape.dweight.resize(x.rows() * top_k());
+    tape.dweight.fill(S(0));
     tape.layer_id = id_.value();
   }
 
@@ -183,8 +187,7 @@ class MoeLayer {
                                     x, dy, dx, tape.dslot_weight.span(), tape.experts,
                                     tape.executor);
 
-    const MatrixView<S> dweight = tape.dweight.resize(t_count, k);
-    tape.dweight.fill(S(0));
+    const MatrixView<S> dweight(tape.dweight.data(), t_count, k);
     const MatrixView<S> dscores(tape.dscores.data(), t_count, e);
     scatter_slot_weights<S>(tape.routing, tape.plan, tape.dslot_weight.span(), dweight, dscores);
     const MatrixView<S> dlogits(tape.dlogits.data(), t_count, e);
