@@ -9,7 +9,8 @@
 #include <atomic>
 #include <cstdlib>
 
-#if defined(__SANITIZE_ADDRESS__)  // GCC; asked first, since Eigen defines __has_feature as 0 for it
+// GCC is asked first, since Eigen defines __has_feature as 0 for it.
+#if defined(__SANITIZE_ADDRESS__)
 #define MOE_TEST_ASAN 1
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer)
