@@ -154,13 +154,12 @@ class Multiply {
   /// Few rows: several panels per call, so that there are chains enough, and packed weights in one
   /// linear run. Many rows: slices that stay in L1 while all tiles pass.
   void choose_slice() {
+    constexpr Index kFewRowsSlice = 256;  // packed just before its only use: small enough for L1
     one_tile_ = rows_ <= table_.mr;
     panels_per_call_ = !one_tile_ || rows_ > 3 ? 1 : rows_ == 1 ? 4 : 2;
     slice_ = table_.kc;
-    if (!direct_)
-      slice_ /= panels_per_call_;
-    else if (one_tile_)
-      slice_ = std::max<Index>(groups_, 1);
+    if (one_tile_)
+      slice_ = direct_ ? std::max<Index>(groups_, 1) : kFewRowsSlice / panels_per_call_;
   }
 
   void multiply_group(Index group, Index panels) {

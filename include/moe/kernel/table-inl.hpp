@@ -9,7 +9,7 @@ namespace detail::MOE_ISA {
 template <class F>
 inline constexpr KernelTable<typename F::T> kTable = {
     .mr = F::kMr,
-    .kc = 256,
+    .kc = F::kSlice,
     .mc = 384,
     .nc = 8,
     .tiles = &multiply_tiles<F>,

@@ -10,6 +10,7 @@ struct F32 {
   using T = float;
   static constexpr Index W = 8;
   static constexpr int kMr = 6;
+  static constexpr Index kSlice = 256;
   struct V {
     __m256 v;
   };
@@ -88,6 +89,7 @@ struct F64 {
   using T = double;
   static constexpr Index W = 4;
   static constexpr int kMr = 6;
+  static constexpr Index kSlice = 256;
   struct V {
     __m256d v;
   };

@@ -10,6 +10,7 @@ struct F32 {
   using T = float;
   static constexpr Index W = 16;
   static constexpr int kMr = 12;
+  static constexpr Index kSlice = 512;
   struct V {
     __m512 v;
   };
@@ -62,6 +63,7 @@ struct F64 {
   using T = double;
   static constexpr Index W = 8;
   static constexpr int kMr = 12;
+  static constexpr Index kSlice = 512;
   struct V {
     __m512d v;
   };
