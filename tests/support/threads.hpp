@@ -19,6 +19,7 @@ class Threads {
  public:
   explicit Threads(moe::Index size) : size_(size) {
     for (moe::Index i = 1; i < size; ++i) workers_.emplace_back([this, i] { work(i); });
+    run([](moe::Index) {});  // all have started, and allocate no more of their own
   }
   Threads(const Threads&) = delete;
   Threads& operator=(const Threads&) = delete;
