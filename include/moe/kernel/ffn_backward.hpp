@@ -33,12 +33,17 @@ class FfnBackward {
 
   void run(const ExecutorRef& executor) {
     const Index d = shape_.model_dim, h = shape_.hidden_dim, n = rows_.count();
-    if (n == 0) return;
-    const Index most = most_rows(rows_);
-    sizes_ = largest(scratch_for(table_, most, std::max(d, 2 * h)),
-                     scratch_for(table_, std::max(d, h), most));
+    const Index tokens = x_.rows(), most = rows_.most();
+    sizes_ = largest(scratch_for(table_, tokens, std::max(d, 2 * h)),
+                     scratch_for(table_, std::max(d, h), tokens));
     const Index threads =
         useful_threads(executor, 4.0 * static_cast<double>(n) * static_cast<double>(d * h));
+    scratch_.work.reserve(
+        sizes_.total() *
+        useful_threads(executor, 4.0 * static_cast<double>(most) * static_cast<double>(d * h)));
+    scratch_.hidden.reserve(most * h);
+    scratch_.dot.reserve(most * hidden_panels());
+    if (n == 0) return;
     scratch_.hidden.resize(n * h);
     scratch_.dot.resize(n * hidden_panels());
     scratch_.work.resize(sizes_.total() * threads);

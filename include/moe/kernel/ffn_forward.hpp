@@ -40,16 +40,6 @@ struct ExpertRows {
         count(rows.offset[static_cast<std::size_t>(e) + 1] - begin) {}
 };
 
-/// Rows of the busiest expert.
-template <class S>
-Index most_rows(const RowGroups<S>& rows) {
-  Index most = 0;
-  for (Index e = 0; e < rows.num_experts(); ++e) {
-    most = std::max(most, ExpertRows<S>(rows, e).count);
-  }
-  return most;
-}
-
 template <class S>
 class FfnForward {
  public:
@@ -69,14 +59,24 @@ class FfnForward {
 
   void run(const ExecutorRef& executor) {
     const Index d = shape_.model_dim, h = shape_.hidden_dim, n = rows_.count();
-    sizes_ = scratch_for(table_, most_rows(rows_), std::max(d, h));
+    // For all rows at one expert: the next call may bring that.
+    sizes_ = scratch_for(table_, x_.rows(), std::max(d, h));
     const Index threads =
         useful_threads(executor, 2.0 * static_cast<double>(n) * static_cast<double>(d * h));
+    const Index most = rows_.most();
+    scratch_.hidden.reserve(most * h);
     scratch_.hidden.resize(n * h);
+    scratch_.work.reserve(
+        sizes_.total() *
+        useful_threads(executor, 2.0 * static_cast<double>(most) * static_cast<double>(d * h)));
     scratch_.work.resize(sizes_.total() * threads);
     if (saved_ != nullptr) {
+      saved_->in.reserve(most * h);
       saved_->in.resize(n * h);
-      if (shape_.gated) saved_->gate.resize(n * h);
+      if (shape_.gated) {
+        saved_->gate.reserve(most * h);
+        saved_->gate.resize(n * h);
+      }
     }
     run_threads(executor, threads, [&](Index i, Index of) { to_hidden(i, of); });
     run_threads(executor, threads, [&](Index i, Index of) { to_output(i, of); });

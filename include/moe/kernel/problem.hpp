@@ -29,9 +29,11 @@ struct RowGroups {
   std::span<const std::int32_t>
       token;                  ///< [N], the row of x and y that each slot reads and adds to
   std::span<const S> weight;  ///< [N], the gate's weight of each slot
+  Index bound = 0;            ///< what N can grow to at the same T: scratch is reserved for it
 
   Index num_experts() const { return static_cast<Index>(offset.size()) - 1; }
   Index count() const { return static_cast<Index>(token.size()); }
+  Index most() const { return count() < bound ? bound : count(); }
 };
 
 /// Weights of one expert, row-major as in a PyTorch Linear ([out, in]).
