@@ -79,6 +79,8 @@ TEST_CASE("grouped FFNs have the same bits on every instruction set and any numb
   std::vector<Sizes> shapes = small_shapes();
   shapes.push_back({130, 96, 200, 4, 2, Activation::silu, true, true});
   shapes.push_back({500, 40, 300, 3, 1, Activation::gelu, false, true});
+  // The busiest expert's rows make two blocks smaller than the one block of another's.
+  shapes.push_back({390, 24, 40, 3, 2, Activation::silu, true, true});
   for (const Sizes& z : shapes) {
     auto p = FfnProblem<float>::random(z, 11);
     const auto dy = random_values<float>(z.t * z.d, 3);
