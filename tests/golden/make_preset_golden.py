@@ -230,6 +230,14 @@ def expert_choice(capacity):
     return gate
 
 
+def top_p(threshold):
+    def gate(l):
+        value, i = softmax(l).sort(dim=-1, descending=True)
+        drop = value.cumsum(-1) - value > threshold  # what came before was enough
+        return i.masked_fill(drop, -1), value.masked_fill(drop, 0.0)
+    return gate
+
+
 def gates(bias, low):
     v2 = {"groups": 4, "kept": 2}
     plain = softmax_top_k
@@ -284,7 +292,8 @@ def gates(bias, low):
         "glam.official": top_2(False),
         "nllb.official": top_2(False), "phi_moe.official": sparse_mixer(0.2),
         "base.official": sigmoid_top_1, "s_base.official": sigmoid_top_1, "remoe.official": relu,
-        "expert_choice.official": expert_choice(4),
+        "expert_choice.official": expert_choice(4), "vmoe.official": plain(2, False),
+        "xmoe.official": plain(1, False), "top_p.official": top_p(0.4),
     }
 
 

@@ -161,6 +161,9 @@ TEMPLATE_TEST_CASE("presets of the classic gates agree with their formulas", "[p
   check.template operator()<moe::ReluGate>("remoe.official", 2, presets::remoe_layer(dims).gate);
   check.template operator()<moe::ExpertChoiceGate>("expert_choice.official", 1,
                                                    presets::expert_choice_layer(dims).gate);
+  check.template operator()<moe::TopPGate>("top_p.official", 1, presets::top_p_layer(dims).gate);
+  check("vmoe.official", 2, presets::vmoe_layer(dims).gate);
+  check("xmoe.official", 1, presets::xmoe_layer(dims).gate);
 }
 
 }  // namespace moe_test

@@ -155,6 +155,9 @@ TEST_CASE("layers whose gate needs more than logits start from their presets", "
   run(moe::StMoe<float>(presets::st_moe_layer(kTop2)));
   run(moe::NllbMoe<float>(presets::nllb_layer(kTop2)));
   run(moe::PhiMoe<float>(presets::phi_moe_layer(kTop2)));
+  run(moe::VMoe<float>(presets::vmoe_layer(kTop2)));
+  run(moe::XMoe<float>(presets::xmoe_layer(kTop1)));
+  run(moe::TopPMoe<float>(presets::top_p_layer(kTop1)));
 }
 
 }  // namespace moe_test

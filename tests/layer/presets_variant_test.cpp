@@ -158,6 +158,8 @@ TEST_CASE("the losses of presets have their published values at balance", "[pres
   CHECK(tape.add_loss(presets::olmoe_losses().balance) == Approx(1e-2));
   CHECK(tape.add_loss(presets::st_moe_losses().z) > 0);
   CHECK(tape.add_loss(presets::sparsely_gated_losses().load) == Approx(0).margin(1e-12));
+  CHECK(tape.add_loss(presets::sparsely_gated_losses().importance) == Approx(0).margin(1e-12));
+  CHECK(tape.add_loss(presets::vmoe_losses().importance) == Approx(0).margin(1e-12));
   CHECK(tape.add_loss(presets::Losses{}.balance) == 0);
   const std::vector<Index> lengths = {4};
   auto v3 = presets::deepseek_v3_losses();

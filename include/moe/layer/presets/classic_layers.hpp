@@ -11,10 +11,13 @@
 #include "moe/gate/expert_choice.hpp"
 #include "moe/gate/relu.hpp"
 #include "moe/gate/sinkhorn.hpp"
+#include "moe/gate/top_p.hpp"
 #include "moe/layer/presets/layers.hpp"
+#include "moe/router/cosine.hpp"
 #include "moe/router/hash.hpp"
 #include "moe/router/input_jitter.hpp"
 #include "moe/router/learned_noise.hpp"
+#include "moe/router/logit_noise.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -65,6 +68,19 @@ using ExpertChoiceMoe = MoeLayer<S, LinearRouter<S>, ExpertChoiceGate, Ffn<S, Ge
 /// Wang et al. 2024 (ReMoE): ReLU routing, SwiGLU experts. Train it with ReluL1Loss.
 template <class S = float>
 using ReMoe = MoeLayer<S, LinearRouter<S>, ReluGate, GatedFfn<S>>;
+
+/// Riquelme et al. 2021 (V-MoE, for images): Gaussian noise of 1 / E, GELU experts with biases.
+template <class S = float>
+using VMoe = MoeLayer<S, LogitNoise<LinearRouter<S>>, TopKGate, Ffn<S, GeluTanh>>;
+
+/// Chi et al. 2022 (X-MoE, torchscale): K = 1, cosine router, GELU experts with biases. Call
+/// router().rescale_experts() after each optimizer step.
+template <class S = float>
+using XMoe = MoeLayer<S, CosineRouter<S>, TopKGate, Ffn<S, Gelu>>;
+
+/// Huang et al. 2024 (dynamic K by top-p), SwiGLU experts.
+template <class S = float>
+using TopPMoe = MoeLayer<S, LinearRouter<S>, TopPGate, GatedFfn<S>>;
 
 namespace presets {
 
@@ -140,6 +156,33 @@ typename ExpertChoiceMoe<S>::Config expert_choice_layer(const Dims& dims,
 template <class S = float>
 typename ReMoe<S>::Config remoe_layer(const Dims& dims, Variant = Variant::official) {
   return detail::layer_preset<ReMoe<S>>(dims, ReluGate::Options{});
+}
+
+/// V-MoE's K is 2 and its weights are not normalised. Its batch prioritized routing:
+/// config.capacity.order = DropOrder::batch_priority.
+template <class S = float>
+typename VMoe<S>::Config vmoe_layer(const Dims& dims, Variant = Variant::official) {
+  const CapacityOptions room{
+      .factor = 1.05, .formula = CapacityFormula::vmoe, .order = DropOrder::choice};
+  auto config = detail::layer_preset<VMoe<S>>(dims, TopKGate::Options{.renormalize = false}, room);
+  config.router.per_expert = true;
+  config.expert.bias = true;
+  return config;
+}
+
+template <class S = float>
+typename XMoe<S>::Config xmoe_layer(const Dims& dims, Variant = Variant::official) {
+  auto config = detail::layer_preset<XMoe<S>>(dims, TopKGate::Options{.renormalize = false});
+  config.router = CosineOptions::xmoe();
+  config.expert.bias = true;
+  return config;
+}
+
+/// As many experts as it takes for a probability above `top_p`; K is not used.
+template <class S = float>
+typename TopPMoe<S>::Config top_p_layer(const Dims& dims, Variant = Variant::official,
+                                        double top_p = 0.4) {
+  return detail::layer_preset<TopPMoe<S>>(dims, TopPGate::Options{.top_p = top_p});
 }
 
 }  // namespace presets

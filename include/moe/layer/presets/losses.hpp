@@ -35,6 +35,12 @@ inline Losses sparsely_gated_losses() {
   return {.importance = {.coefficient = 0.1}, .load = {.coefficient = 0.1}};
 }
 
+/// V-MoE: importance of the scores and load, 0.005 each.
+inline Losses vmoe_losses() {
+  return {.importance = {.coefficient = 5e-3, .of = ImportanceLoss::Of::scores},
+          .load = {.coefficient = 5e-3, .estimate = LoadLoss::Estimate::kth_of_all}};
+}
+
 /// GShard, Switch, GLaM and NLLB: 0.01 on first choices.
 inline Losses switch_losses() {
   return {.balance = {.coefficient = 1e-2, .form = {.share = ShareOf::first_choices}}};
