@@ -112,6 +112,27 @@ TEST_CASE("llama.cpp normalises the weights of Grok-1 and Phi-3.5, the models do
   CHECK(route(phi, logits).routing.weight.eigen().row(0).sum() == Approx(2));  // each alone
 }
 
+TEST_CASE(
+    "in training GShard uses a second expert of weight w with probability 2 w, ST-MoE with 5 w",
+    "[presets]") {
+  const Index tokens = 4000;
+  const auto share = [&](const moe::GShardGate::Options& options, double w2) {
+    Matrix<double> logits(tokens, 2);
+    logits.col(0).setConstant(std::log(1 - w2));
+    logits.col(1).setConstant(std::log(w2));
+    const moe::GShardGate gate({.num_experts = 2, .top_k = 2}, options);
+    const auto out = route(gate, logits, {.seed = 7, .training = true});
+    Index used = 0;
+    for (Index t = 0; t < tokens; ++t) used += out.routing.expert(t, 1) != moe::kNoExpert;
+    return static_cast<double>(used) / static_cast<double>(tokens);
+  };
+  CHECK(share(presets::gshard(), 0.3) == Approx(0.6).margin(0.03));
+  CHECK(share(presets::st_moe(), 0.1) == Approx(0.5).margin(0.03));
+  CHECK(share(presets::st_moe(), 0.3) == 1);
+  CHECK(share(presets::glam(), 0.01) == 1);
+  CHECK(share(presets::nllb(), 0.01) == 1);
+}
+
 TEST_CASE("Switch's capacity is a share of the tokens, Hugging Face's a number", "[presets]") {
   const auto capacity = [](const moe::CapacityOptions& c, bool training) {
     return moe::expert_capacity(c, /*tokens=*/800, /*top_k=*/1, /*experts=*/8, training);
