@@ -63,6 +63,7 @@
 // all of the above as one layer
 #include "moe/layer/moe_layer.hpp"
 #include "moe/layer/packed_layer.hpp"
+#include "moe/layer/presets.hpp"
 
 // learning
 #include "moe/train/adamw.hpp"
