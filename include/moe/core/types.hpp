@@ -53,20 +53,27 @@ class MatrixView {
       : data_(data), rows_(rows), cols_(cols), stride_(stride) {}
   constexpr MatrixView(T* data, Index rows, Index cols) : MatrixView(data, rows, cols, cols) {}
 
-  template <class X>
-  requires detail::DirectEigen<X> &&
-      (!std::is_same_v<std::remove_cvref_t<X>, MatrixView>)constexpr MatrixView(
-          X&& x)  // NOLINT(google-explicit-constructor): the implicit binding is the point
-      : data_(x.data()), rows_(x.rows()), cols_(x.cols()) {
+  /// Implicit on purpose: callers hand their Eigen objects in as they are.
+  template <detail::DirectEigen X>
+  constexpr MatrixView(X&& x) {  // NOLINT(google-explicit-constructor)
     using Plain = std::remove_cvref_t<X>;
-    static_assert(std::is_same_v<typename Plain::Scalar, Scalar>,
-                  "moe: the matrix holds another scalar type than the layer");
-    static_assert(Plain::IsRowMajor || Plain::ColsAtCompileTime == 1,
+    using Data = std::remove_pointer_t<decltype(x.data())>;
+    constexpr bool kSameScalar = std::is_same_v<typename Plain::Scalar, Scalar>;
+    constexpr bool kWritable = std::is_const_v<T> || !std::is_const_v<Data>;
+    constexpr bool kColumn = Plain::ColsAtCompileTime == 1;
+    static_assert(kSameScalar, "moe: the matrix holds another scalar type than the layer");
+    static_assert(kWritable, "moe: an output cannot be a const matrix");
+    static_assert(Plain::IsRowMajor || kColumn,
                   "moe: matrices are row-major, one token per row; declare it as moe::Matrix<S> or "
                   "with Eigen::RowMajor");
-    static_assert(Plain::InnerStrideAtCompileTime == 1 || Plain::ColsAtCompileTime == 1,
+    static_assert(Plain::InnerStrideAtCompileTime == 1 || kColumn,
                   "moe: the values of a row must be contiguous");
-    stride_ = Plain::IsRowMajor ? x.outerStride() : x.innerStride();
+    if constexpr (kSameScalar && kWritable) {  // so that the sentence above is the only error
+      data_ = x.data();
+      rows_ = x.rows();
+      cols_ = x.cols();
+      stride_ = Plain::IsRowMajor ? x.outerStride() : x.innerStride();
+    }
   }
 
   template <class U>
