@@ -41,8 +41,9 @@ double validate(Model& model, const Corpus& corpus, Index batch_size, ByteBatch&
 template <class Model>
 class Trainer {
  public:
-  Trainer(Model& model, const TrainOptions& options)
-      : model_(model),
+  Trainer(std::string name, Model& model, const TrainOptions& options)
+      : name_(std::move(name)),
+        model_(model),
         options_(options),
         optimizer_({.beta2 = 0.99, .weight_decay = options.weight_decay}),
         schedule_{options.lr, options.steps / 20, options.steps, options.lr / 10} {}
@@ -68,6 +69,7 @@ class Trainer {
     return bits;
   }
 
+  const std::string& name() const { return name_; }
   Model& model() { return model_; }
   Index steps_done() const { return step_; }
   double smoothed_bits() const { return smoothed_; }  ///< of the training batches
@@ -79,6 +81,7 @@ class Trainer {
  private:
   using Clock = std::chrono::steady_clock;
 
+  std::string name_;
   Model& model_;
   TrainOptions options_;
   moe::AdamW<float> optimizer_;
