@@ -52,8 +52,8 @@ inline void print_summary(const std::vector<ModelSummary>& models) {
 inline void print_specialization(const Specialization& s) {
   std::printf("What each expert reads, in %% of its bytes (times the share over all experts):\n");
   std::printf("%-8s%6s", "expert", "load");
-  for (const auto name : kByteClasses) std::printf("%14s", std::string(name).c_str());
-  std::printf("\n%-8s%6s", "all", "");
+  for (const auto name : kByteClasses) std::printf("   %-11s", std::string(name).c_str());
+  std::printf(" marked by\n%-8s%6s", "all", "");
   for (std::size_t c = 0; c < s.kClasses; ++c) std::printf("%7.1f       ", 100 * s.share(c));
   std::printf("\n");
   for (std::size_t e = 0; e < s.experts(); ++e) {
