@@ -29,6 +29,7 @@ concept Expert = requires(const X& expert, X& trained, MatrixView<const S> in, M
 template <class X, class S>
 concept GroupedExpert = Expert<X, S> && requires(const X& expert, X& trained) {
   { expert.shape() } -> std::same_as<FfnShape>;
+  expert.check_shapes(std::string_view(), expert.shape());
   { expert.pointers() } -> std::same_as<FfnPointers<const S>>;
   { trained.gradient_pointers() } -> std::same_as<FfnPointers<S>>;
 };

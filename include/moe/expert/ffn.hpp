@@ -4,6 +4,7 @@
 // FFN experts: Ffn (two matrices) and GatedFfn (three: SwiGLU, GeGLU, ReGLU).
 #pragma once
 
+#include <limits>
 #include <numeric>
 #include <vector>
 
@@ -34,6 +35,9 @@ class FfnExpert {
 
     /// One expert, every row, weight 1.
     RowGroups<S> all_rows(Index n) {
+      if (n > std::numeric_limits<std::int32_t>::max()) {
+        detail::fail("moe::FfnExpert", "in has ", n, " rows, expected less than 2^31");
+      }
       const auto size = static_cast<std::size_t>(n);
       offset.assign({0, static_cast<std::int32_t>(n)});
       token.resize(size);
@@ -69,6 +73,21 @@ class FfnExpert {
     return {w_in.value.cols(), w_in.value.rows(), Act::kActivation, IsGated};
   }
 
+  /// Throws std::invalid_argument unless every weight is there and has the shape of an expert of
+  /// `expected`: weights are public, to be loaded, and the kernels take their word.
+  void check_shapes(std::string_view function, const FfnShape& expected) const {
+    const Index d = expected.model_dim, h = expected.hidden_dim;
+    const auto check = [&](std::string_view name, const Parameter<S>& p, Index rows, Index cols) {
+      detail::check_shape<const S>(function, name, p.value, rows, cols);
+    };
+    check("w_in", w_in, h, d);
+    check("w_out", w_out, d, h);
+    check("w_gate", w_gate, IsGated ? h : 0, IsGated ? d : 0);
+    if (!b_gate.empty()) check("b_gate", b_gate, 1, h);
+    if (!b_in.empty()) check("b_in", b_in, 1, h);
+    if (!b_out.empty()) check("b_out", b_out, 1, d);
+  }
+
   FfnPointers<const S> pointers() const {
     const auto data = [](const Parameter<S>& p) { return p.empty() ? nullptr : p.value.data(); };
     return {data(w_gate), data(w_in), data(w_out), data(b_gate), data(b_in), data(b_out)};
@@ -92,6 +111,7 @@ class FfnExpert {
                        shape().model_dim);
     detail::check_shape("moe::FfnExpert::forward", "out", out, in.rows(), in.cols());
     detail::check_no_alias("moe::FfnExpert::forward", "in", in, "out", out);
+    check_shapes("moe::FfnExpert::forward", shape());
     const FfnPointers<const S> weights = pointers();
     ffn_forward<S>(shape(), state.all_rows(in.rows()), {&weights, 1}, in, out, state.scratch,
                    &state.saved, executor);
@@ -107,6 +127,7 @@ class FfnExpert {
     if (state.kept_rows < 0) {
       detail::fail(kWhere, "the state is empty, expected one forward before each backward");
     }
+    check_shapes(kWhere, shape());
     detail::check_shape(kWhere, "in", in, state.kept_rows, shape().model_dim);
     detail::check_shape(kWhere, "dout", dout, state.kept_rows, shape().model_dim);
     detail::check_shape(kWhere, "din", din, state.kept_rows, shape().model_dim);

@@ -27,15 +27,9 @@ struct SlotRows {
   Buffer<S> ones;                 ///< [N]
   Buffer<std::int32_t> identity;  ///< [N]: slot s reads and writes row s
 
-  /// Room for every assignment of a plan, so that fewer drops next time allocate nothing.
-  void reserve(const Plan& plan, Index cols) {
-    const Index most = std::ssize(plan.slot);
-    for (Buffer<S>* buffer : {&in, &out, &din, &dout}) buffer->reserve(most * cols);
+  void resize_unit_weights(Index n, Index most) {
     ones.reserve(most);
     identity.reserve(most);
-  }
-
-  void resize_unit_weights(Index n) {
     ones.resize(n);
     ones.fill(S(1));
     const auto span = identity.resize(n);
@@ -79,14 +73,30 @@ struct GroupState<PackedFfn<S>, S> {
 
 namespace detail {
 
+/// What N can grow to at the same T, when fewer are dropped or masked: scratch is reserved for that.
+/// A gate with K = E usually lets each token choose freely and few are chosen; room for all T * E
+/// would cost E / few times the memory, so there scratch follows N.
+inline Index most_slots(const Plan& plan) {
+  const bool free_choice = plan.top_k == plan.num_experts() && plan.num_experts() > 8;
+  return free_choice ? 0 : std::ssize(plan.slot);
+}
+
+/// The slots as rows of their own: slot s reads and writes row s, weight 1.
+template <class S>
+RowGroups<S> groups_of_slots(const Plan& plan, const SlotRows<S>& rows) {
+  return {plan.offset, rows.identity.span(), rows.ones.span(), most_slots(plan), plan.tokens};
+}
+
 /// rows.in[s] = x[token of s], times the weight of the slot when that goes on the input.
 template <class S>
 MatrixView<const S> dispatch_weighted(MatrixView<const S> x, const Plan& plan,
                                       std::span<const S> slot_weight, WeightOn weight_on,
                                       SlotRows<S>& rows) {
-  rows.reserve(plan, x.cols());
+  const Index most = most_slots(plan);
+  rows.in.reserve(most * x.cols());
+  rows.out.reserve(most * x.cols());
   const MatrixView<S> in = rows.in.resize(plan.count(), x.cols());
-  rows.resize_unit_weights(plan.count());
+  rows.resize_unit_weights(plan.count(), most);
   dispatch<S>(x, plan, in);
   if (weight_on == WeightOn::input) {
     for (Index s = 0; s < in.rows(); ++s) {
@@ -101,9 +111,8 @@ template <class X, class S>
 void experts_on_rows(const std::vector<X>& experts, const Plan& plan, MatrixView<const S> in,
                      MatrixView<S> out, GroupState<X, S>& state, bool keep, ExecutorRef executor) {
   if constexpr (GroupedExpert<X, S>) {
-    ffn_forward<S>(experts.front().shape(),
-                   {plan.offset, state.rows.identity.span(), state.rows.ones.span()}, state.weights,
-                   in, out, state.scratch, keep ? &state.saved : nullptr, executor);
+    ffn_forward<S>(experts.front().shape(), groups_of_slots(plan, state.rows), state.weights, in,
+                   out, state.scratch, keep ? &state.saved : nullptr, executor);
   } else {
     state.states.resize(experts.size());
     for (std::size_t e = 0; e < experts.size(); ++e) {
@@ -121,10 +130,8 @@ void experts_on_rows_backward(std::vector<X>& experts, const Plan& plan, MatrixV
                               GroupState<X, S>& state, ExecutorRef executor) {
   if constexpr (GroupedExpert<X, S>) {
     std::fill_n(din.data(), din.size(), S(0));
-    ffn_backward<S>(experts.front().shape(),
-                    {plan.offset, state.rows.identity.span(), state.rows.ones.span()},
-                    state.weights, in, state.saved, dout, din, state.gradients, dweight,
-                    state.scratch, executor);
+    ffn_backward<S>(experts.front().shape(), groups_of_slots(plan, state.rows), state.weights, in,
+                    state.saved, dout, din, state.gradients, dweight, state.scratch, executor);
   } else {
     for (std::size_t e = 0; e < experts.size(); ++e) {
       const Index first = plan.offset[e], n = plan.load(static_cast<Index>(e));
@@ -163,8 +170,8 @@ void experts_forward(const std::vector<X>& experts, const Plan& plan,
     state.collect_weights(experts);
     if (weight_on == WeightOn::output) {
       ffn_forward<S>(experts.front().shape(),
-                     {plan.offset, plan.token, slot_weight, std::ssize(plan.slot)}, state.weights,
-                     x, y, state.scratch, keep ? &state.saved : nullptr, executor);
+                     {plan.offset, plan.token, slot_weight, detail::most_slots(plan)},
+                     state.weights, x, y, state.scratch, keep ? &state.saved : nullptr, executor);
       return;
     }
   }
@@ -182,7 +189,7 @@ void experts_forward(const PackedFfn<S>& experts, const Plan& plan, std::span<co
                      WeightOn weight_on, MatrixView<const S> x, MatrixView<S> y,
                      GroupState<PackedFfn<S>, S>& state, ExecutorRef executor) {
   if (weight_on == WeightOn::output) {
-    ffn_forward<S>(experts, {plan.offset, plan.token, slot_weight, std::ssize(plan.slot)}, x, y,
+    ffn_forward<S>(experts, {plan.offset, plan.token, slot_weight, detail::most_slots(plan)}, x, y,
                    state.scratch, executor);
     return;
   }
@@ -190,8 +197,7 @@ void experts_forward(const PackedFfn<S>& experts, const Plan& plan, std::span<co
   const MatrixView<const S> in =
       detail::dispatch_weighted<S>(x, plan, slot_weight, weight_on, rows);
   const MatrixView<S> out = rows.out.resize(plan.count(), x.cols());
-  ffn_forward<S>(experts, {plan.offset, rows.identity.span(), rows.ones.span()}, in, out,
-                 state.scratch, executor);
+  ffn_forward<S>(experts, detail::groups_of_slots(plan, rows), in, out, state.scratch, executor);
   combine<S>(out, plan, rows.ones.span(), y);
 }
 
@@ -206,15 +212,17 @@ void experts_backward(std::vector<X>& experts, const Plan& plan, std::span<const
     state.collect_gradients(experts);
     if (weight_on == WeightOn::output) {
       ffn_backward<S>(experts.front().shape(),
-                      {plan.offset, plan.token, slot_weight, std::ssize(plan.slot)}, state.weights,
-                      x, state.saved, dy, dx, state.gradients, dslot_weight, state.scratch,
-                      executor);
+                      {plan.offset, plan.token, slot_weight, detail::most_slots(plan)},
+                      state.weights, x, state.saved, dy, dx, state.gradients, dslot_weight,
+                      state.scratch, executor);
       return;
     }
   }
   SlotRows<S>& rows = state.rows;
   const MatrixView<const S> in(rows.in.data(), plan.count(), x.cols());
   const MatrixView<const S> out(rows.out.data(), plan.count(), x.cols());
+  rows.dout.reserve(detail::most_slots(plan) * x.cols());
+  rows.din.reserve(detail::most_slots(plan) * x.cols());
   const MatrixView<S> dout = rows.dout.resize(plan.count(), x.cols());
   const MatrixView<S> din = rows.din.resize(plan.count(), x.cols());
   combine_backward<S>(dy, out, plan, weight_on == WeightOn::output ? slot_weight : rows.ones.span(),

@@ -13,7 +13,7 @@ MOE_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// Memory of assign_balanced.
+/// Memory of assign_balanced, T the tokens that take part.
 struct AuctionState {
   Buffer<std::int32_t> token;   ///< [T] that take part
   Buffer<std::int32_t> order;   ///< [T] by value to one expert
@@ -21,20 +21,36 @@ struct AuctionState {
   Buffer<std::int32_t> bidder;  ///< [T] highest of this round
   Buffer<double> bid;           ///< [T] highest of this round
   Buffer<double> cost;          ///< [T]
+  Buffer<Index> room;           ///< [E] tokens that place_rest may still give
+
+  /// Memory for up to so many tokens that take part.
+  void reserve(Index tokens) {
+    for (auto* buffer : {&token, &order, &winner, &bidder}) buffer->reserve(tokens);
+    bid.reserve(tokens);
+    cost.reserve(tokens);
+  }
 };
 
 /// After an auction that did not settle: every token without an expert goes to the best with room.
+/// Writes room [E].
 template <class Score, class Quota>
-void place_rest(Score&& score, Quota&& quota, Index experts, std::span<std::int32_t> winner) {
+void place_rest(Score&& score, Quota&& quota, std::span<std::int32_t> winner,
+                std::span<Index> room) {
+  const Index experts = std::ssize(room);
+  for (Index e = 0; e < experts; ++e) room[static_cast<std::size_t>(e)] = quota(e);
+  for (const std::int32_t e : winner) {
+    if (e != kNoExpert) --room[static_cast<std::size_t>(e)];
+  }
   for (std::size_t i = 0; i < winner.size(); ++i) {
     if (winner[i] != kNoExpert) continue;
     const auto token = static_cast<Index>(i);
     Index best = kNoExpert;
     for (Index e = 0; e < experts; ++e) {
-      const bool room = std::count(winner.begin(), winner.end(), e) < quota(e);
-      if (room && (best == kNoExpert || score(token, e) > score(token, best))) best = e;
+      if (room[static_cast<std::size_t>(e)] <= 0) continue;
+      if (best == kNoExpert || score(token, e) > score(token, best)) best = e;
     }
     winner[i] = static_cast<std::int32_t>(best);
+    --room[static_cast<std::size_t>(best)];  // the quotas sum to T, so there is one with room
   }
 }
 
@@ -63,6 +79,7 @@ void assign_balanced(Score&& score, Index t_count, Index experts, AuctionState& 
   std::span<std::int32_t> winner = state.winner.resize(t_count),
                           bidder = state.bidder.resize(t_count);
   std::span<double> bid = state.bid.resize(t_count), cost = state.cost.resize(t_count);
+  const std::span<Index> room = state.room.resize(experts);  // now: not every call needs it
   const auto quota = [&](Index e) { return t_count / experts + (e < t_count % experts ? 1 : 0); };
   const std::pair<double, double> range = score_range(score, t_count, experts);
   const double smallest = range.first, largest = range.second;
@@ -99,7 +116,7 @@ void assign_balanced(Score&& score, Index t_count, Index experts, AuctionState& 
     }
     if (without == 0) return;
   }
-  place_rest(score, quota, experts, winner);
+  place_rest(score, quota, winner, room);
 }
 
 }  // namespace detail
@@ -134,6 +151,7 @@ class AuctionGate {
     const Index n = logits.cols();
     Index real = 0;
     state.divisor.resize(logits.rows());
+    if (batch.training) state.auction.reserve(logits.rows());  // another time more may take part
     state.auction.token.resize(logits.rows());
     for (Index t = 0; t < logits.rows(); ++t) {
       select_top_k(logits.row(t), n, Index{1}, routing.expert.row(t));

@@ -27,6 +27,7 @@ class DenseGate {
   }
 
   Index top_k() const { return num_experts_; }
+  Index num_experts() const { return num_experts_; }
   const Options& options() const { return options_; }
 
   /// For annealing. Throws std::invalid_argument unless finite and positive.

@@ -51,7 +51,12 @@ class QuantileGate {
   /// -beta_e.
   std::span<const float> selection_bias() const { return gate_.selection_bias(); }
   /// For loading: -beta_e [E]. Throws std::invalid_argument on another size.
-  void set_selection_bias(std::vector<float> bias) { gate_.set_selection_bias(std::move(bias)); }
+  void set_selection_bias(std::vector<float> bias) {
+    // TopKGate would take an empty one, which means no bias there
+    detail::check_size(kWhere, "selection_bias", std::ssize(bias), "values", "num_experts",
+                       std::ssize(sum_));
+    gate_.set_selection_bias(std::move(bias));
+  }
 
   template <class S>
   void forward(MatrixView<const S> logits, Routing<S>& routing, const Batch& batch,
@@ -65,14 +70,21 @@ class QuantileGate {
     gate_.backward(routing, dweight, dscores, dlogits, state);
   }
 
-  /// Adds the quantiles of one batch. Padding and NaN tokens do not count.
+  /// Adds the quantiles of one batch. Padding and NaN tokens do not count. Throws
+  /// std::invalid_argument unless logits are [T, E] and the mask, when there is one, [T].
   template <class S>
   void observe(MatrixView<const S> logits, const Batch& batch) {
     const Index n = std::ssize(sum_), k = top_k();
     detail::check_size(kWhere, "logits", logits.cols(), "columns", "num_experts", n);
+    if (!batch.mask.empty()) {
+      detail::check_size(kWhere, "mask", std::ssize(batch.mask), "values", "the number of tokens",
+                         logits.rows());
+    }
     order_.resize(static_cast<std::size_t>(std::max(n, logits.rows())));
     alpha_.clear();
     token_.clear();
+    alpha_.reserve(static_cast<std::size_t>(logits.rows()));  // another time more may be real
+    token_.reserve(static_cast<std::size_t>(logits.rows()));
     const auto bias = selection_bias();
     for (Index t = 0; k < n && t < logits.rows(); ++t) {
       if (!can_be_balanced(logits, batch, t)) continue;

@@ -4,6 +4,8 @@
 // What a gate decides: logits [T, E] -> Routing{expert [T, K], weight [T, K], scores [T, E]}.
 #pragma once
 
+#include <utility>
+
 #include "moe/core/batch.hpp"
 #include "moe/core/buffer.hpp"
 #include "moe/core/error.hpp"
@@ -23,6 +25,19 @@ struct Routing {
   Index tokens() const { return expert.rows(); }
   Index top_k() const { return expert.cols(); }
   Index num_experts() const { return scores.cols(); }
+
+  Routing() = default;
+  Routing(Routing&& other) noexcept { *this = std::move(other); }
+  /// Leaves `other` empty, its views too.
+  Routing& operator=(Routing&& other) noexcept {
+    expert = std::exchange(other.expert, {});
+    weight = std::exchange(other.weight, {});
+    scores = std::exchange(other.scores, {});
+    expert_buffer_ = std::move(other.expert_buffer_);
+    weight_buffer_ = std::move(other.weight_buffer_);
+    scores_buffer_ = std::move(other.scores_buffer_);
+    return *this;
+  }
 
   void resize(Index t, Index k, Index e) {
     expert = expert_buffer_.resize(t, k);
@@ -46,7 +61,8 @@ struct Routing {
   Buffer<S> scores_buffer_;
 };
 
-/// A policy that chooses experts. `State` is memory of one call (NoState when nothing is needed).
+/// A policy that chooses experts. One that is made for a number of experts says so by num_experts(),
+/// and is then refused by a layer of another number. `State` is memory of one call (NoState when nothing is needed).
 ///   forward:  fills routing, already shaped [T, K] and [T, E]
 ///   backward: adds to dlogits [T, E], given dweight [T, K] and dscores [T, E], the gradients of
 ///             routing.weight and routing.scores; routing is the forward's. A gate that learns

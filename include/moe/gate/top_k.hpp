@@ -66,6 +66,7 @@ class TopKGate {
   }
 
   Index top_k() const { return top_k_; }
+  Index num_experts() const { return num_experts_; }
   const Options& options() const { return options_; }
   bool weight_on_input() const { return options_.weight_on_input; }
 

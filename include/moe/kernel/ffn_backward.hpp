@@ -33,7 +33,7 @@ class FfnBackward {
 
   void run(const ExecutorRef& executor) {
     const Index d = shape_.model_dim, h = shape_.hidden_dim, n = rows_.count();
-    const Index tokens = x_.rows(), most = rows_.most();
+    const Index tokens = rows_.rows_per_expert(x_.rows()), most = rows_.most();
     sizes_ = largest(scratch_for(table_, tokens, std::max(d, 2 * h)),
                      scratch_for(table_, std::max(d, h), tokens));
     const Index threads =

@@ -60,7 +60,7 @@ class FfnForward {
   void run(const ExecutorRef& executor) {
     const Index d = shape_.model_dim, h = shape_.hidden_dim, n = rows_.count();
     // For all rows at one expert: the next call may bring that.
-    sizes_ = scratch_for(table_, x_.rows(), std::max(d, h));
+    sizes_ = scratch_for(table_, rows_.rows_per_expert(x_.rows()), std::max(d, h));
     const Index threads =
         useful_threads(executor, 2.0 * static_cast<double>(n) * static_cast<double>(d * h));
     const Index most = rows_.most();

@@ -108,8 +108,9 @@ inline Isa choose_isa() {
 inline Isa active_isa() {
   int value = detail::active_isa_value.load(std::memory_order_relaxed);
   if (value < 0) {
-    value = static_cast<int>(detail::choose_isa());
-    detail::active_isa_value.store(value, std::memory_order_relaxed);
+    const int chosen = static_cast<int>(detail::choose_isa());
+    // A set_isa() of another thread at the same moment wins.
+    if (detail::active_isa_value.compare_exchange_strong(value, chosen)) value = chosen;
   }
   return static_cast<Isa>(value);
 }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "moe/core/buffer.hpp"
+#include "moe/core/error.hpp"
 #include "moe/core/executor.hpp"
 #include "moe/kernel/operand.hpp"
 #include "moe/kernel/pages.hpp"
@@ -36,6 +37,14 @@ inline std::uint32_t to_bf16(float x) {
 template <class S>
 Index panel_size(Index depth, WeightType type) {
   return (type == WeightType::bfloat16 ? (depth + 1) / 2 : depth) * kLanes<S>;
+}
+
+/// bfloat16 is a storage of float weights.
+template <class S>
+void check_weight_type(std::string_view function, WeightType type) {
+  if (type == WeightType::bfloat16 && !std::is_same_v<S, float>) {
+    fail(function, "the weights are double, expected float for bfloat16 storage");
+  }
 }
 
 /// One panel of `b`, all of its depth, to dst.
@@ -71,6 +80,7 @@ class PackedLinear {
                         ExecutorRef executor = {})
       : outputs_(w.rows()), inputs_(w.cols()), type_(type) {
     static_assert(std::is_same_v<S, float> || std::is_same_v<S, double>);
+    detail::check_weight_type<S>("moe::PackedLinear", type);
     detail::PanelSource<S> b;
     b.part[0] = {.data = w.data(), .stride = w.stride()};
     b.cols = w.rows();
@@ -115,6 +125,7 @@ class PackedFfn {
   PackedFfn(const FfnShape& shape, std::span<const FfnPointers<const S>> experts,
             WeightType type = WeightType::native, ExecutorRef executor = {})
       : shape_(shape), count_(static_cast<Index>(experts.size())), type_(type) {
+    detail::check_weight_type<S>("moe::PackedFfn", type);
     detail::resize_for_streaming(data_, count_ * expert_size());
     const Index hidden = hidden_panels(), out = output_panels();
     detail::run_threads(executor, executor.size(), [&](Index i, Index n) {

@@ -30,9 +30,13 @@ struct RowGroups {
       token;                  ///< [N], the row of x and y that each slot reads and adds to
   std::span<const S> weight;  ///< [N], the gate's weight of each slot
   Index bound = 0;            ///< what N can grow to at the same T: scratch is reserved for it
+  Index most_per_expert = 0;  ///< what an expert's rows can grow to; 0: the rows of x
 
   Index num_experts() const { return static_cast<Index>(offset.size()) - 1; }
   Index count() const { return static_cast<Index>(token.size()); }
+  Index rows_per_expert(Index x_rows) const {
+    return x_rows < most_per_expert ? most_per_expert : x_rows;
+  }
   Index most() const { return count() < bound ? bound : count(); }
 };
 

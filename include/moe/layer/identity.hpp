@@ -13,19 +13,25 @@
 MOE_NAMESPACE_BEGIN
 namespace detail {
 
-/// A number that no two layers share; a copy is another layer, and so is a layer assigned to.
+/// A number that no two layers share. A copy is another layer, and so is a layer assigned to; a layer
+/// that is moved stays itself.
 class LayerId {
  public:
   LayerId() : value_(next()) {}
   LayerId(const LayerId&) : LayerId() {}
+  LayerId(LayerId&& other) noexcept : value_(std::exchange(other.value_, next())) {}
   LayerId& operator=(const LayerId&) {
     value_ = next();
+    return *this;
+  }
+  LayerId& operator=(LayerId&& other) noexcept {
+    if (this != &other) value_ = std::exchange(other.value_, next());
     return *this;
   }
   std::uint64_t value() const { return value_; }
 
  private:
-  static std::uint64_t next() {
+  static std::uint64_t next() noexcept {
     static std::atomic<std::uint64_t> counter{0};
     return ++counter;
   }

@@ -61,6 +61,7 @@ class MoeLayer {
   struct Workspace : RouteState<S, RouterType, GateType> {
     using RouteState<S, RouterType, GateType>::RouteState;
     GroupState<ExpertType, S> experts;
+    detail::FilledBy layer_id;  ///< on a tape: the layer that filled it, 0 when empty
   };
 
   /// A workspace that also remembers what backward needs. Filled by forward, consumed by backward.
@@ -75,7 +76,7 @@ class MoeLayer {
           BalanceLoss<L, S>,
           "moe::MoeLayer::Tape::add_loss: a loss is called as loss(LossInput, LossGradient&) "
           "and returns a number; see moe/loss/loss.hpp");
-      if (layer_id == 0) {
+      if (this->layer_id == 0) {
         detail::fail("moe::MoeLayer::Tape::add_loss",
                      "the tape is empty, expected a forward before");
       }
@@ -92,9 +93,8 @@ class MoeLayer {
       return static_cast<S>(loss(input, gradient));
     }
 
-    detail::FilledBy layer_id;  ///< of the layer that filled it; 0 when empty
-    Index tokens = 0;           ///< T
-    Batch batch;                ///< as given to forward, its mask kept below, its token ids dropped
+    Index tokens = 0;  ///< T
+    Batch batch;       ///< as given to forward, its mask kept below, its token ids dropped
     Buffer<std::uint8_t> mask;
     Buffer<S> x;             ///< [T, D], a copy; padding rows are zero
     Buffer<S> dlogits;       ///< [T, E], from losses, then the whole
@@ -117,7 +117,7 @@ class MoeLayer {
         gate_(std::move(gate)),
         experts_(std::move(experts)),
         capacity_(capacity) {
-    check_parts();
+    check_parts("moe::MoeLayer");
   }
 
   Index model_dim() const { return router_.model_dim(); }
@@ -144,12 +144,14 @@ class MoeLayer {
   /// y sharing memory; y is then untouched.
   void forward(MatrixView<const S> x, MatrixView<S> y, Workspace& workspace,
                const Batch& batch = {}) const {
+    check_parts("moe::MoeLayer::forward");
     detail::check_forward<S>("moe::MoeLayer::forward", model_dim(), x, y, batch);
     run_forward(x, y, workspace, batch, /*keep=*/false);
   }
 
   /// The same, remembering on `tape` what backward needs.
   void forward(MatrixView<const S> x, MatrixView<S> y, Tape& tape, const Batch& batch = {}) const {
+    check_parts("moe::MoeLayer::forward");
     detail::check_forward<S>("moe::MoeLayer::forward", model_dim(), x, y, batch);
     tape.layer_id = 0;
     tape.tokens = x.rows();
@@ -229,23 +231,19 @@ class MoeLayer {
     return experts;
   }
 
-  void check_parts() const {
-    constexpr auto* kWhere = "moe::MoeLayer";
-    detail::check_positive(kWhere, "the number of experts", num_experts());
-    detail::check_top_k(kWhere, {model_dim(), 1, num_experts(), top_k()});
-    detail::check_size(kWhere, "the router", router_.num_experts(), "outputs",
-                       "the number of experts", num_experts());
-    check_capacity(kWhere, capacity_);
+  void check_parts(std::string_view function) const {
+    detail::check_routing_parts(function, router_, gate_, num_experts(), capacity_);
     if constexpr (GroupedExpert<ExpertType, S>) {
       const FfnShape first = experts_.front().shape();
-      detail::check_size(kWhere, "expert 0", first.model_dim, "columns", "the router's model_dim",
+      detail::check_size(function, "expert 0", first.model_dim, "columns", "the router's model_dim",
                          model_dim());
-      for (std::size_t e = 1; e < experts_.size(); ++e) {
+      for (std::size_t e = 0; e < experts_.size(); ++e) {
         const FfnShape shape = experts_[e].shape();
         if (shape.model_dim != first.model_dim || shape.hidden_dim != first.hidden_dim) {
-          detail::fail(kWhere, "expert ", e, " is [", shape.hidden_dim, ", ", shape.model_dim,
+          detail::fail(function, "expert ", e, " is [", shape.hidden_dim, ", ", shape.model_dim,
                        "], expected [", first.hidden_dim, ", ", first.model_dim, "] as expert 0");
         }
+        experts_[e].check_shapes(function, first);
       }
     }
   }
@@ -259,6 +257,11 @@ class MoeLayer {
       detail::fail(kWhere, "the tape was filled by layer #", std::uint64_t{tape.layer_id},
                    ", expected one filled by this layer, #", id_.value());
     }
+    check_parts(kWhere);
+    detail::check_size(kWhere, "the tape", tape.routing.top_k(), "experts per token",
+                       "the gate's top_k", top_k());
+    detail::check_size(kWhere, "the tape", tape.routing.num_experts(), "experts",
+                       "the number of experts", num_experts());
     detail::check_shape(kWhere, "dy", dy, tape.tokens, model_dim());
     detail::check_shape(kWhere, "dx", dx, tape.tokens, model_dim());
     detail::check_no_alias(kWhere, "dy", dy, "dx", dx);
@@ -278,6 +281,7 @@ class MoeLayer {
 
   void run_forward(MatrixView<const S> x, MatrixView<S> y, Workspace& ws, const Batch& batch,
                    bool keep) const {
+    ws.layer_id = 0;  // a tape used as a plain workspace is a tape no more
     route<S>(router_, gate_, capacity_, x, batch, ws);
     experts_forward<ExpertType, S>(experts_, ws.plan, ws.slot_weight.span(), weight_on(gate_), x, y,
                                    ws.experts, keep, ws.executor);

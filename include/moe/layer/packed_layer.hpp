@@ -23,12 +23,17 @@ class PackedLayer {
     GroupState<PackedFfn<S>, S> experts;
   };
 
-  /// See `pack`.
+  /// See `pack`. Throws std::invalid_argument when the parts do not fit one another.
   PackedLayer(RouterType router, GateType gate, PackedFfn<S> experts, CapacityOptions capacity)
       : router_(std::move(router)),
         gate_(std::move(gate)),
         experts_(std::move(experts)),
-        capacity_(std::move(capacity)) {}
+        capacity_(std::move(capacity)) {
+    constexpr auto* kWhere = "moe::PackedLayer";
+    detail::check_routing_parts(kWhere, router_, gate_, experts_.num_experts(), capacity_);
+    detail::check_size(kWhere, "the experts' input", experts_.shape().model_dim, "columns",
+                       "the router's model_dim", router_.model_dim());
+  }
 
   Index model_dim() const { return router_.model_dim(); }
   Index num_experts() const { return router_.num_experts(); }
@@ -63,6 +68,9 @@ requires GroupedExpert<ExpertType, S> PackedLayer<S, RouterType, GateType> pack(
     const MoeLayer<S, RouterType, GateType, ExpertType>& layer,
     WeightType type = WeightType::native, ExecutorRef executor = {}) {
   std::vector<FfnPointers<const S>> weights;
+  for (Index e = 0; e < layer.num_experts(); ++e) {
+    layer.expert(e).check_shapes("moe::pack", layer.expert(0).shape());
+  }
   for (Index e = 0; e < layer.num_experts(); ++e) weights.push_back(layer.expert(e).pointers());
   return {layer.router(), layer.gate(),
           PackedFfn<S>(layer.expert(0).shape(), weights, type, executor), layer.capacity()};

@@ -52,6 +52,23 @@ WeightOn weight_on(const GateType& gate) {
 
 namespace detail {
 
+/// Do router, gate and capacity fit a layer of so many experts? Asked by constructors and, since all
+/// parts can be replaced, by every call.
+template <class RouterType, class GateType>
+void check_routing_parts(std::string_view function, const RouterType& router, const GateType& gate,
+                         Index num_experts, const CapacityOptions& capacity) {
+  check_positive(function, "the number of experts", num_experts);
+  check_top_k(function, {router.model_dim(), 1, num_experts, gate.top_k()});
+  check_size(function, "the router", router.num_experts(), "outputs", "the number of experts",
+             num_experts);
+  if constexpr (requires { router.check_shapes(function); }) router.check_shapes(function);
+  if constexpr (requires { gate.num_experts(); }) {
+    check_size(function, "the gate", gate.num_experts(), "experts", "the number of experts",
+               num_experts);
+  }
+  check_capacity(function, capacity);
+}
+
 /// The checks of every layer's forward, before anything is written.
 template <class S>
 void check_forward(std::string_view function, Index model_dim, MatrixView<const S> x,

@@ -18,8 +18,10 @@ struct BalanceCounts {
   std::vector<std::int64_t> choices;  ///< [E], empty at first
   std::int64_t tokens = 0;            ///< without padding
 
-  /// Adds one forward: add(tape.plan, tape.batch). Throws std::invalid_argument when E differs.
+  /// Adds one forward: add(tape.plan, tape.batch). Throws std::invalid_argument, and adds
+  /// nothing, when E differs or the batch is another plan's.
   void add(const Plan& plan, const Batch& batch) {
+    detail::check_mask("moe::BalanceCounts::add", batch, plan.tokens);
     if (choices.empty()) choices.assign(plan.demanded.size(), 0);
     detail::check_size("moe::BalanceCounts::add", "the plan", plan.num_experts(), "experts",
                        "the number counted so far", std::ssize(choices));

@@ -28,14 +28,22 @@ class OverflowRules {
  public:
   std::vector<std::int32_t> target;  ///< [T * K], the expert that computes, or kNoExpert
 
+  /// Memory for so many assignments, whatever becomes of them.
+  void reserve(Index assignments, Index experts) {
+    const auto size = static_cast<std::size_t>(assignments);
+    target.reserve(size);
+    key_.reserve(size);
+    order_.reserve(size);
+    asked_.reserve(size);
+    room_.reserve(static_cast<std::size_t>(experts));
+  }
+
   /// `outcome` [T * K] must be none everywhere.
   template <class S>
   void decide(const Routing<S>& routing, const CapacityOptions& options, const Batch& batch,
               std::vector<Outcome>& outcome) {
     target.assign(outcome.size(), kNoExpert);
     key_.resize(outcome.size());
-    order_.reserve(outcome.size());
-    asked_.reserve(outcome.size());
     const Index group =
         options.group_size == 0 ? std::max<Index>(routing.tokens(), 1) : options.group_size;
     for (Index first = 0; first < routing.tokens(); first += group) {

@@ -61,6 +61,12 @@ struct Plan {
 
 namespace detail {
 
+/// A mask, when there is one, must say of every token whether it is padding.
+inline void check_mask(std::string_view function, const Batch& batch, Index tokens) {
+  if (batch.mask.empty()) return;
+  check_size(function, "mask", std::ssize(batch.mask), "values", "the number of tokens", tokens);
+}
+
 /// Counts demand per expert; `seen` [E] catches a gate that names an expert twice for one token.
 inline void count_demand(MatrixView<const std::int32_t> expert, const Batch& batch,
                          std::vector<std::int32_t>& demanded, std::vector<std::int32_t>& seen) {
@@ -137,12 +143,17 @@ void place_by_rules(const Routing<S>& routing, const Batch& batch, Plan& plan) {
   place_assignments(plan, [&](Index, std::size_t a) { return plan.overflow.target[a]; });
 }
 
-/// True when nobody is over capacity, or drop by position is all that is asked for.
-inline bool is_plain(const Plan& plan) {
+/// True when drop by position, or no drop at all, is what is asked for, whatever the routing.
+inline bool asks_for_position(const Plan& plan) {
   const CapacityOptions& rules = plan.rules;
   if (plan.capacity == std::numeric_limits<Index>::max()) return true;
-  if (rules.group_size != 0) return false;
-  if (rules.order == DropOrder::position && rules.overflow == Overflow::drop) return true;
+  return rules.group_size == 0 && rules.order == DropOrder::position &&
+         rules.overflow == Overflow::drop;
+}
+
+/// True when no expert has more than it may take: then every rule keeps everything.
+inline bool nobody_overflows(const Plan& plan) {
+  if (plan.rules.group_size != 0) return false;  // a group may, though the whole does not
   return std::all_of(plan.demanded.begin(), plan.demanded.end(),
                      [&](std::int32_t n) { return n <= plan.capacity; });
 }
@@ -151,14 +162,15 @@ inline bool is_plain(const Plan& plan) {
 
 /// Stable counting sort of the assignments by expert, after `options` have decided who keeps a
 /// place. Padding has no assignments and counts for no capacity. A rerouted assignment never takes
-/// the place of one that was chosen. Throws std::invalid_argument on an expert index out of range,
-/// an expert named twice by one token, or 2^31 assignments; `plan` is then worth nothing until the
-/// next make_plan.
+/// the place of one that was chosen. Throws std::invalid_argument on a mask that is not [T], an expert
+/// index out of range, an expert named twice by one token, or 2^31 assignments; `plan` is then worth
+/// nothing until the next make_plan.
 template <class S>
 void make_plan(const Routing<S>& routing, const CapacityOptions& options, const Batch& batch,
                Plan& plan) {
   const MatrixView<const std::int32_t> expert = routing.expert;
   const Index assignments = expert.size(), experts = routing.num_experts();
+  detail::check_mask("moe::make_plan", batch, expert.rows());
   if (assignments > std::numeric_limits<std::int32_t>::max()) {
     detail::fail("moe::make_plan", "tokens * top_k is ", assignments, ", expected less than 2^31");
   }
@@ -184,7 +196,9 @@ void make_plan(const Routing<S>& routing, const CapacityOptions& options, const 
   plan.origin.reserve(static_cast<std::size_t>(assignments));
   plan.slot.assign(static_cast<std::size_t>(assignments), -1);
   plan.outcome.assign(static_cast<std::size_t>(assignments), Outcome::none);
-  if (detail::is_plain(plan)) {
+  const bool by_position = detail::asks_for_position(plan);
+  if (!by_position) plan.overflow.reserve(assignments, experts);  // another time some overflow
+  if (by_position || detail::nobody_overflows(plan)) {
     detail::place_by_position(expert, batch, plan);
   } else {
     detail::place_by_rules(routing, batch, plan);

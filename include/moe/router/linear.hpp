@@ -41,6 +41,13 @@ class LinearRouter {
   Index model_dim() const { return weight.value.cols(); }
   Index num_experts() const { return weight.value.rows(); }
 
+  /// Throws std::invalid_argument unless the bias is absent or has a value for each expert.
+  void check_shapes(std::string_view function) const {
+    if (!bias.empty()) {
+      detail::check_shape<const S>(function, "the router's bias", bias.value, 1, num_experts());
+    }
+  }
+
   /// logits_te = sum_d x_td W_ed + b_e.
   void forward(MatrixView<const S> x, MatrixView<S> logits, const Batch&, State& state,
                ExecutorRef executor) const {

@@ -4,6 +4,8 @@
 // What a noisy router leaves behind for the smooth load estimator, and where gradients come back.
 #pragma once
 
+#include <utility>
+
 #include "moe/core/buffer.hpp"
 
 MOE_NAMESPACE_BEGIN
@@ -17,6 +19,18 @@ struct NoiseRecord {
   MatrixView<S> stddev;  ///< 0 without noise
   MatrixView<S> dclean;
   MatrixView<S> dstddev;
+
+  NoiseRecord() = default;
+  NoiseRecord(NoiseRecord&& other) noexcept { *this = std::move(other); }
+  /// Leaves `other` empty, its views too.
+  NoiseRecord& operator=(NoiseRecord&& other) noexcept {
+    clean = std::exchange(other.clean, {});
+    stddev = std::exchange(other.stddev, {});
+    dclean = std::exchange(other.dclean, {});
+    dstddev = std::exchange(other.dstddev, {});
+    buffer_ = std::move(other.buffer_);
+    return *this;
+  }
 
   /// Shapes everything; the gradients start at zero.
   void resize(Index t, Index e) {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cmath>
+#include <vector>
 
 #include "moe/train/slots.hpp"
 
@@ -12,7 +13,7 @@ MOE_NAMESPACE_BEGIN
 
 /// m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2;
 /// w -= lr * ((m / (1 - b1^n)) / (sqrt(v / (1 - b2^n)) + eps) + weight_decay * w)
-/// (Loshchilov & Hutter 2019, as in PyTorch). Row vectors (biases) are not decayed. Works on
+/// (Loshchilov & Hutter 2019, as in PyTorch), n the steps this parameter has had. Row vectors (biases) are not decayed. Works on
 /// anything with visit_parameters; frozen parameters are left alone and hold no state.
 template <class S>
 class AdamW {
@@ -27,6 +28,7 @@ class AdamW {
 
   explicit AdamW(const Options& options = {}) : options_(options) {}
 
+  /// Calls of step.
   Index steps() const { return steps_; }
 
   /// One step with the learning rate of the options, or with `lr` from a schedule. Throws
@@ -40,36 +42,43 @@ class AdamW {
     first_.check(module, "moe::AdamW::step");
     second_.check(module, "moe::AdamW::step");
     ++steps_;
-    const auto n = static_cast<double>(steps_);
-    const double correction1 = 1 - std::pow(options_.beta1, n);
-    const double correction2 = 1 - std::pow(options_.beta2, n);
+    std::size_t i = 0, visited = 0;
+    module.visit_parameters([&](std::string_view, Parameter<S>&) { ++visited; });
+    counts_.resize(visited);
+    module.visit_parameters([&](std::string_view, Parameter<S>& p) {
+      const std::size_t n = i++;
+      if (!p.trainable || p.grad.size() == 0) return;
+      update(p, first_[n], second_[n], ++counts_[n], lr);
+    });
+  }
+
+ private:
+  /// The n-th step of one parameter. A parameter that starts late (unfrozen, or an expert that got
+  /// its first token) has a count of its own: the correction is for its own short memory.
+  void update(Parameter<S>& p, Matrix<S>& m, Matrix<S>& v, Index n, double lr) {
+    if (m.size() == 0) {
+      m.setZero(p.value.rows(), p.value.cols());
+      v.setZero(p.value.rows(), p.value.cols());
+    }
+    const double correction1 = 1 - std::pow(options_.beta1, static_cast<double>(n));
+    const double correction2 = 1 - std::pow(options_.beta2, static_cast<double>(n));
     const auto b1 = static_cast<S>(options_.beta1), b2 = static_cast<S>(options_.beta2);
     // In double first: in float 1 - 0.999 is off by 5e-5.
     const auto a1 = static_cast<S>(1 - options_.beta1), a2 = static_cast<S>(1 - options_.beta2);
     const auto rate = static_cast<S>(lr / correction1);
     const auto root = static_cast<S>(1 / std::sqrt(correction2));
     const auto eps = static_cast<S>(options_.eps);
-    std::size_t i = 0;
-    module.visit_parameters([&](std::string_view, Parameter<S>& p) {
-      auto& m = first_[i];
-      auto& v = second_[i++];
-      if (!p.trainable || p.grad.size() == 0) return;
-      if (m.size() == 0) {
-        m.setZero(p.value.rows(), p.value.cols());
-        v.setZero(p.value.rows(), p.value.cols());
-      }
-      const bool decays = p.value.rows() > 1;
-      const auto keep = static_cast<S>(decays ? 1 - lr * options_.weight_decay : 1.0);
-      const auto g = p.grad.array();
-      m.array() = b1 * m.array() + a1 * g;
-      v.array() = b2 * v.array() + a2 * g * g;
-      p.value.array() = keep * p.value.array() - rate * m.array() / (root * v.array().sqrt() + eps);
-    });
+    const bool decays = p.value.rows() > 1;
+    const auto keep = static_cast<S>(decays ? 1 - lr * options_.weight_decay : 1.0);
+    const auto g = p.grad.array();
+    m.array() = b1 * m.array() + a1 * g;
+    v.array() = b2 * v.array() + a2 * g * g;
+    p.value.array() = keep * p.value.array() - rate * m.array() / (root * v.array().sqrt() + eps);
   }
 
- private:
   Options options_;
   Index steps_ = 0;
+  std::vector<Index> counts_;  // steps of each parameter
   detail::OptimizerSlots<S> first_, second_;
 };
 
