@@ -77,6 +77,34 @@ TEST_CASE("the auction ends on ties, equal scores and huge ones", "[gate][auctio
   }
 }
 
+TEST_CASE("what an auction leaves over goes to the best expert with room", "[gate][auction]") {
+  constexpr Index kT = 60, kE = 7;
+  const Matrix<double> logits = random_matrix<double>(kT, kE, 5).array().round().matrix();
+  Index asked = 0;
+  const auto score = [&](Index t, Index e) { return logits(t, e); };
+  const auto quota = [&](Index e) {
+    ++asked;
+    return kT / kE + (e < kT % kE ? 1 : 0);
+  };
+  std::vector<std::int32_t> winner(kT, moe::kNoExpert), expected;
+  for (std::size_t t = 0; t < kT; t += 3) winner[t] = static_cast<std::int32_t>(t % kE);
+  expected = winner;
+  for (std::size_t t = 0; t < kT; ++t) {
+    if (expected[t] != moe::kNoExpert) continue;
+    for (const std::size_t e : naive::ranking(to_table(logits)[t])) {
+      const auto load = std::count(expected.begin(), expected.end(), static_cast<std::int32_t>(e));
+      if (load >= quota(static_cast<Index>(e))) continue;
+      expected[t] = static_cast<std::int32_t>(e);
+      break;
+    }
+  }
+  asked = 0;
+  std::vector<Index> room(kE);
+  moe::detail::place_rest(score, quota, winner, room);
+  CHECK(winner == expected);
+  CHECK(asked == kE);  // loads are kept, not counted anew for every token
+}
+
 TEST_CASE("padding and NaN tokens take nobody's place in the auction", "[gate][auction]") {
   const Matrix<double> real = random_matrix<double>(8, 4, 3);
   Matrix<double> padded(10, 4);

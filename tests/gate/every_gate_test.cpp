@@ -190,7 +190,8 @@ TEMPLATE_TEST_CASE("no gate allocates from the second call on", "[gate][every_ga
   const Matrix<double> dweight = random_matrix<double>(30, gate.top_k(), 1);
   const Matrix<double> dscores = random_matrix<double>(30, 6, 2);
   Matrix<double> dlogits = dscores;
-  const std::vector<std::uint8_t> mask(30, 1);
+  std::vector<std::uint8_t> mask(30, 0);
+  mask[3] = mask[4] = 1;
   Routed<TestType, double> out;
   const auto call = [&](Index tokens) {
     const Batch batch{.mask = std::span(mask).first(static_cast<std::size_t>(tokens)),
@@ -207,7 +208,8 @@ TEMPLATE_TEST_CASE("no gate allocates from the second call on", "[gate][every_ga
       gate.update();
     }
   };
-  call(30);
+  call(30);  // mostly padding: what the next call has more of must be thought of
+  std::fill(mask.begin(), mask.end(), std::uint8_t{1});
   CHECK(allocations_in([&] { call(30); }) == 0);
   CHECK(allocations_in([&] { call(7); }) == 0);
 }

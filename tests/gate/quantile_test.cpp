@@ -140,6 +140,14 @@ TEST_CASE("the quantile gate refuses bad options", "[gate][quantile][misuse]") {
   QuantileGate gate = make_gate(1, 4);
   CHECK(sentence_of([&] { observe(gate, random_matrix<double>(2, 3, 1)); }) ==
         "moe::QuantileGate: logits has 3 columns, num_experts is 4");
+  CHECK(sentence_of([&] { gate.set_selection_bias({}); }) ==
+        "moe::QuantileGate: selection_bias has 0 values, num_experts is 4");
+  CHECK(gate.selection_bias().size() == 4);
+  const std::vector<std::uint8_t> mask(2, 1);
+  CHECK(sentence_of([&] { observe(gate, random_matrix<double>(3, 4, 1), {.mask = mask}); }) ==
+        "moe::QuantileGate: mask has 2 values, the number of tokens is 3");
+  gate.update();  // nothing was observed
+  for (const float b : gate.selection_bias()) CHECK(b == 0);
 }
 
 }  // namespace moe_test

@@ -147,6 +147,13 @@ TEMPLATE_TEST_CASE("more work at the same number of tokens allocates nothing",
     CHECK(tight.forward(c.t) == 0);
     CHECK(tight.training_forward(c.t) == 0);
     CHECK(tight.backward(c.t) == 0);
+    // The same with weights on the experts' input, which goes through rows of their own.
+    Counter<TestType> on_input(c, threads);
+    on_input.layer.gate() = moe::TopKGate({c.d, c.h, c.e, c.k}, {.weight_on_input = true});
+    on_input.all(c.t, {.mask = mask});
+    CHECK(on_input.forward(c.t) == 0);
+    CHECK(on_input.training_forward(c.t) == 0);
+    CHECK(on_input.backward(c.t) == 0);
   }
 }
 

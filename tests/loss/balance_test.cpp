@@ -39,6 +39,20 @@ bool has_near_scores(const LossCase<double>& c) {
   return false;
 }
 
+/// A score that counts how often it is looked at.
+struct CountedReads {
+  static inline Index reads = 0;
+  double value;
+
+  CountedReads() = default;
+  CountedReads(double v) : value(v) {}
+  operator double() const {
+    ++reads;
+    return value;
+  }
+  CountedReads& operator+=(CountedReads) { return *this; }  // a gradient that nobody wants
+};
+
 /// Scores become sigmoids: no distribution.
 void use_sigmoid(LossCase<double>& c) {
   for (Index t = 0; t < c.logits.rows(); ++t) {
@@ -227,19 +241,47 @@ TEST_CASE("padding counts in no part of any f P loss", "[loss]") {
   }
 }
 
-TEST_CASE("walking the best scores is sorting them", "[loss]") {
+TEST_CASE("the best scores are those that sorting puts first", "[loss]") {
   const double nan = std::nan("");
   const std::vector<naive::Row> rows{{1, 3, 2}, {2, 2, 2}, {nan, 1, nan, 0}, {-0.0, 0.0, 1}, {5}};
   const std::vector<std::vector<Index>> expected{
       {1, 2, 0}, {0, 1, 2}, {1, 3, 0, 2}, {2, 0, 1}, {0}};
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    Index e = -1;
-    for (const Index next : expected[i]) {
-      e = moe::detail::next_best(rows[i].data(), std::ssize(rows[i]), e);
-      CHECK(e == next);
+    const Index experts = std::ssize(rows[i]);
+    for (Index k = 1; k <= experts + 1; ++k) {  // one place more than experts
+      moe::Routing<double> routing;
+      routing.resize(1, k, experts);
+      std::copy(rows[i].begin(), rows[i].end(), routing.scores.row(0));
+      const moe::LossInput<double> in{
+          .logits = routing.scores, .routing = routing, .plan = {}, .batch = {}};
+      std::vector<std::int32_t> best(static_cast<std::size_t>(k));
+      std::vector<Index> chosen;
+      moe::detail::for_choices(
+          in, 0, {.chosen = ChosenBy::scores}, [&](Index e) { chosen.push_back(e); }, best.data());
+      const auto last = expected[i].begin() + std::min(k, experts);
+      CHECK(chosen == std::vector<Index>(expected[i].begin(), last));
     }
-    CHECK(moe::detail::next_best(rows[i].data(), std::ssize(rows[i]), e) == -1);
   }
+}
+
+// One pass over the experts for each of the K choices once took twenty times the rest of the loss.
+TEST_CASE("the best scores are found without a pass for each of them", "[loss]") {
+  constexpr Index kT = 16, kE = 128, kK = 8;
+  const Matrix<double> scores = random_matrix<double>(kT, kE, 1);
+  moe::Routing<CountedReads> routing;
+  routing.resize(kT, kK, kE);
+  for (Index i = 0; i < scores.size(); ++i) routing.scores.data()[i].value = scores.data()[i];
+  moe::LossGradient<CountedReads> gradient{routing.scores, routing.scores};
+  const moe::LossInput<CountedReads> in{
+      .logits = routing.scores, .routing = routing, .plan = {}, .batch = {}};
+  const auto reads_of = [&](ChosenBy chosen) {
+    CountedReads::reads = 0;
+    moe::SwitchLoss{1, {.chosen = chosen}}(in, gradient);
+    return CountedReads::reads;
+  };
+  for (Index t = 0; t < kT; ++t) std::fill_n(routing.expert.row(t), kK, 0);
+  const Index rest = reads_of(ChosenBy::gate);
+  CHECK(reads_of(ChosenBy::scores) - rest < 8 * kT * kE);
 }
 
 }  // namespace moe_test

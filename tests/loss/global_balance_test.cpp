@@ -101,6 +101,10 @@ TEST_CASE("global counts that are missing or of another layer are refused", "[lo
         "moe::GlobalBalanceLoss: share is first_choices, expected choices or tokens");
   CHECK(sentence_of([&] { counts.add(c.plan, c.batch); }) ==
         "moe::BalanceCounts::add: the plan has 4 experts, the number counted so far is 5");
+  const std::vector<std::uint8_t> mask(2, 1);
+  CHECK(sentence_of([&] { empty.add(c.plan, {.mask = mask}); }) ==
+        "moe::BalanceCounts::add: mask has 2 values, the number of tokens is 3");
+  CHECK(empty.choices.empty());
 }
 
 }  // namespace moe_test

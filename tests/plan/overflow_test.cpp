@@ -430,6 +430,21 @@ TEST_CASE("plans do not allocate from the second one on", "[plan][overflow]") {
     }
   }
 }
+
+TEST_CASE("a plan's first drops allocate nothing after a plan without any", "[plan][overflow]") {
+  const RoutingOf even(5, std::vector<Ints>{{0, 1}, {2, 3}, {4, 0}, {1, 2}, {3, 4}}),
+      flooded(5, std::vector<Ints>(5, Ints{0, 1}));
+  for (const DropOrder order : kOrders) {
+    for (const Overflow overflow : {Overflow::drop, Overflow::next_best, Overflow::fallback}) {
+      const CapacityOptions options{.factor = 1, .order = order, .overflow = overflow};
+      moe::Plan plan;
+      make_plan(even.routing, options, {}, plan);
+      REQUIRE(plan.count_of(Outcome::kept) == 10);
+      CHECK(allocations_in([&] { make_plan(flooded.routing, options, {}, plan); }) == 0);
+      CHECK(plan.count_of(Outcome::kept) < 10);
+    }
+  }
+}
 #endif
 
 }  // namespace moe_test

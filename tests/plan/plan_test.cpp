@@ -143,6 +143,16 @@ TEST_CASE("a plan refuses experts that do not exist, and one expert twice", "[pl
   CHECK_NOTHROW(plan_of(4, {{0, 1}, {1, 0}}));
 }
 
+TEST_CASE("a plan refuses a mask of another length", "[plan][misuse]") {
+  const std::vector<std::uint8_t> mask(2, 1);
+  CHECK(sentence_of([&] {
+          plan_of(2, {{0}, {1}, {0}}, {}, {.mask = mask});
+        }) == "moe::make_plan: mask has 2 values, the number of tokens is 3");
+  moe::Plan plan = plan_of(2, {{0}, {1}, {0}});
+  CHECK_THROWS(make_plan(RoutingOf(5, {{4}}).routing, {}, {.mask = mask}, plan));
+  CHECK(plan.num_experts() == 2);  // nothing has changed
+}
+
 TEST_CASE("a capacity factor must be finite and positive", "[plan][misuse]") {
   const auto sentence = [](double factor) {
     return sentence_of([&] { moe::check_capacity("here", {.factor = factor}); });

@@ -55,6 +55,20 @@ TEMPLATE_TEST_CASE("AdamW's first step is the learning rate, whatever the gradie
   }
 }
 
+TEST_CASE("AdamW's first step of a parameter that starts late is its first step", "[train]") {
+  Module<double> module;
+  module.weight.value.setZero();
+  module.weight.grad.setConstant(-0.3);
+  module.bias.grad.setConstant(0.5);
+  module.weight.trainable = false;
+  moe::AdamW<double> optimizer({.lr = 1, .eps = 0});
+  for (int n = 0; n < 50; ++n) optimizer.step(module);
+  CHECK(module.weight.value.isZero(0));
+  module.weight.trainable = true;
+  optimizer.step(module);
+  CHECK(module.weight.value.isConstant(1, 1e-12));
+}
+
 TEST_CASE("AdamW decays matrices, not biases", "[train]") {
   Module<double> module;  // gradients are zero
   moe::AdamW<double>({.lr = 0.1, .weight_decay = 0.5}).step(module);

@@ -35,7 +35,7 @@ struct RowGroups {
   Index num_experts() const { return static_cast<Index>(offset.size()) - 1; }
   Index count() const { return static_cast<Index>(token.size()); }
   Index rows_per_expert(Index x_rows) const {
-    return x_rows < most_per_expert ? most_per_expert : x_rows;
+    return most_per_expert > 0 ? most_per_expert : x_rows;
   }
   Index most() const { return count() < bound ? bound : count(); }
 };
