@@ -4,8 +4,9 @@
 // What the losses of the form sum_e f_e P_e share: counting choices [E], walking scores [T, E].
 #pragma once
 
-#include <cmath>
+#include <new>
 
+#include "moe/gate/select.hpp"
 #include "moe/loss/loss.hpp"
 
 MOE_NAMESPACE_BEGIN
@@ -56,32 +57,28 @@ namespace detail {
 /// Sums below this are no scale to divide by: the inverse would leave the range of float.
 inline constexpr double kVanishing = 1e-30;
 
-/// The best of n scores that ranks behind index `previous` (-1: the best of all). Larger first,
-/// ties to the lower index, NaN last.
+/// Doubles of LossInput::zeros in which for_choices has room for K experts.
 template <class S>
-Index next_best(const S* scores, Index n, Index previous) {
-  const auto before = [scores](Index i, Index j) {
-    const bool i_nan = std::isnan(scores[i]), j_nan = std::isnan(scores[j]);
-    if (i_nan != j_nan) return j_nan;
-    return !i_nan && scores[i] != scores[j] ? scores[i] > scores[j] : i < j;
-  };
-  Index best = -1;
-  for (Index e = 0; e < n; ++e) {
-    if (previous >= 0 && !before(previous, e)) continue;
-    if (best < 0 || before(e, best)) best = e;
-  }
-  return best;
+Index room_for_best(const LossInput<S>& in, const BalanceForm& form) {
+  constexpr auto kPerDouble = static_cast<Index>(sizeof(double) / sizeof(std::int32_t));
+  return form.chosen == ChosenBy::gate ? 0 : (in.routing.top_k() + kPerDouble - 1) / kPerDouble;
 }
 
-/// f(e) for the choices of token t that `form` counts.
+/// f(e) for the choices of token t that `form` counts. Without ChosenBy::gate, `best` has room for
+/// K of them.
 template <class S, class F>
-void for_choices(const LossInput<S>& in, Index t, const BalanceForm& form, F&& f) {
-  const Index k = form.share == ShareOf::first_choices ? 1 : in.routing.top_k();
-  Index e = -1;
+void for_choices(const LossInput<S>& in, Index t, const BalanceForm& form, F&& f,
+                 std::int32_t* best = nullptr) {
+  Index k = form.share == ShareOf::first_choices ? 1 : in.routing.top_k();
+  const std::int32_t* choice = in.routing.expert.row(t);
+  if (form.chosen == ChosenBy::scores) {
+    MOE_ASSERT(best != nullptr);
+    k = std::min(k, in.num_experts());
+    select_top_k(in.routing.scores.row(t), in.num_experts(), k, best);
+    choice = best;
+  }
   for (Index j = 0; j < k; ++j) {
-    e = form.chosen == ChosenBy::gate ? Index{in.routing.expert(t, j)}
-                                      : next_best(in.routing.scores.row(t), in.num_experts(), e);
-    if (e != kNoExpert) f(e);
+    if (choice[j] != kNoExpert) f(Index{choice[j]});
   }
 }
 
@@ -118,7 +115,7 @@ double add_scores(const LossInput<S>& in, const double* slope, ScoresAs as,
   return value;
 }
 
-/// Adds the choices of all real tokens to count [E]; returns how many there are.
+/// Adds the choices of all real tokens, those of the gate, to count [E]; returns how many there are.
 template <class S>
 double count_choices(const LossInput<S>& in, const BalanceForm& form, double* count) {
   double total = 0;
@@ -137,15 +134,20 @@ template <class S, class GroupOf>
 double group_balance(const LossInput<S>& in, LossGradient<S>& gradient, double coefficient,
                      const BalanceForm& form, Index groups, MeanOver mean, GroupOf group_of) {
   const Index experts = in.num_experts(), width = experts + 2;
-  const std::span<double> all = in.zeros(groups * width);  // per group: counts [E], choices, tokens
+  // per group: counts [E], choices, tokens; then the best experts of one token
+  const Index sums = groups * width, extra = room_for_best(in, form);
+  const std::span<double> all = in.zeros(sums + extra);
   const auto row = [&](Index g) { return all.data() + g * width; };
+  std::int32_t* best = nullptr;
+  if (extra > 0) best = ::new (all.data() + sums) std::int32_t[in.routing.top_k()];
   in.for_real_tokens([&](Index t) {
     double* group = row(group_of(t));
     group[experts + 1] += 1;
-    for_choices(in, t, form, [&](Index e) {
+    const auto count = [&](Index e) {
       group[e] += 1;
       group[experts] += 1;
-    });
+    };
+    for_choices(in, t, form, count, best);
   });
   double used = 0, tokens = 0;
   for (Index g = 0; g < groups; ++g) {
