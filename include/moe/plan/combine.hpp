@@ -4,6 +4,7 @@
 // combine: rows [N, D] grouped by expert -> y [T, D], the weighted sum per token; and its gradient.
 #pragma once
 
+#include "moe/kernel/kernels.hpp"
 #include "moe/plan/plan.hpp"
 #include "moe/plan/slot_weight.hpp"
 
@@ -40,15 +41,12 @@ void combine_backward(MatrixView<const S> dy, MatrixView<const S> rows, const Pl
                      "the plan's slot count", plan.count());
   detail::check_size(kWhere, "dslot_weight", std::ssize(dslot_weight), "values",
                      "the plan's slot count", plan.count());
+  const auto dot = detail::kernels<S>().dot;  // a plain loop would be one chain of additions
   for (std::size_t s = 0; s < plan.token.size(); ++s) {
     const auto i = static_cast<Index>(s);
     const S* in = dy.row(plan.token[s]);
-    S dot = 0;
-    for (Index d = 0; d < dy.cols(); ++d) {
-      drows(i, d) = slot_weight[s] * in[d];
-      dot += rows(i, d) * in[d];
-    }
-    dslot_weight[s] = dot;
+    dslot_weight[s] = dot(rows.row(i), in, dy.cols());
+    for (Index d = 0; d < dy.cols(); ++d) drows(i, d) = slot_weight[s] * in[d];
   }
 }
 
