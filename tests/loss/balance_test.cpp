@@ -7,6 +7,7 @@
 #include "loss/losses.hpp"
 #include "moe/loss/gshard.hpp"
 #include "moe/loss/switch.hpp"
+#include "support/counted.hpp"
 
 namespace moe_test {
 namespace {
@@ -38,20 +39,6 @@ bool has_near_scores(const LossCase<double>& c) {
   }
   return false;
 }
-
-/// A score that counts how often it is looked at.
-struct CountedReads {
-  static inline Index reads = 0;
-  double value;
-
-  CountedReads() = default;
-  CountedReads(double v) : value(v) {}
-  operator double() const {
-    ++reads;
-    return value;
-  }
-  CountedReads& operator+=(CountedReads) { return *this; }  // a gradient that nobody wants
-};
 
 /// Scores become sigmoids: no distribution.
 void use_sigmoid(LossCase<double>& c) {

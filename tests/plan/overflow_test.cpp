@@ -9,6 +9,7 @@
 
 #include "moe/gate/select.hpp"
 #include "support/allocations.hpp"
+#include "support/counted.hpp"
 #include "support/layers.hpp"
 #include "support/plans.hpp"
 
@@ -269,6 +270,84 @@ TEST_CASE("next best is mesh's no token left behind", "[plan][overflow]") {
       if (factor >= 1 && tries == 0) CHECK(plan.dropped() == 0);
     }
   }
+}
+
+/// next_best by position, as its rules read: who asks whom, round by round.
+Ints rerouted(const moe::Routing<double>& r, Index capacity, Index tries) {
+  const Index k = r.top_k(), experts = r.num_experts();
+  const auto size = static_cast<std::size_t>(r.expert.size());
+  Ints target(size, kNoExpert);
+  std::vector<Index> room(static_cast<std::size_t>(experts), capacity), asked(size, 0);
+  const auto take = [&](std::size_t a, std::int32_t e) {
+    if (room[static_cast<std::size_t>(e)] == 0) return;
+    --room[static_cast<std::size_t>(e)];
+    target[a] = e;
+  };
+  for (std::size_t a = 0; a < size; ++a) take(a, r.expert.data()[a]);
+  for (Index round = 0; round < (tries == 0 ? experts : tries); ++round) {
+    for (std::size_t a = 0; a < size; ++a) {
+      if (target[a] != kNoExpert) continue;
+      const Index t = static_cast<Index>(a) / k;
+      Ints ranked(static_cast<std::size_t>(experts));
+      moe::select_top_k(r.scores.row(t), experts, experts, ranked.data());
+      for (bool done = false; !done && asked[a] < experts; ++asked[a]) {
+        const std::int32_t e = ranked[static_cast<std::size_t>(asked[a])];
+        bool mine = !(r.scores(t, e) > 0);
+        for (Index j = 0; j < k; ++j) {
+          mine |= r.expert(t, j) == e || target[static_cast<std::size_t>(t * k + j)] == e;
+        }
+        if (mine) continue;
+        take(a, e);
+        done = true;
+      }
+    }
+  }
+  return target;
+}
+
+TEST_CASE("next best with several choices, ties, bans and NaN is its rule, round by round",
+          "[plan][overflow]") {
+  for (std::uint64_t seed = 0; seed < 30; ++seed) {
+    for (const Index k : {1, 2, 3}) {
+      for (const Index tries : {0, 1, 2, 5}) {
+        const Index experts = 5 + static_cast<Index>(seed % 5);
+        RandomRouting made(31, k, experts, seed, 2);
+        for (Index t = 0; t < 31; ++t) {
+          for (Index e = 0; e < experts; ++e) {
+            double& s = made.routing.scores(t, e);
+            s = std::round(8 * s) / 8;  // ties, and zeros: banned
+            if ((t + e) % 13 == 0) s = std::numeric_limits<double>::quiet_NaN();
+          }
+        }
+        for (const double factor : {0.4, 0.8, 1.1}) {
+          moe::Plan plan;
+          make_plan(made.routing,
+                    {.factor = factor, .overflow = Overflow::next_best, .reroute_tries = tries}, {},
+                    plan);
+          const Ints expected = rerouted(made.routing, plan.capacity, tries);
+          Ints got;
+          for (Index a = 0; a < 31 * k; ++a) got.push_back(plan.expert_of(a));
+          CHECK(got == expected);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("asking again does not read all scores again", "[plan][overflow]") {
+  constexpr Index kT = 128, kE = 64;
+  moe::Routing<CountedReads> routing;
+  routing.resize(kT, 1, kE);
+  for (Index t = 0; t < kT; ++t) {
+    routing.expert(t, 0) = 0;
+    routing.weight(t, 0) = 1;
+    for (Index e = 0; e < kE; ++e) routing.scores(t, e) = 1 / static_cast<double>(e + 1);
+  }
+  moe::Plan plan;
+  CountedReads::reads = 0;
+  make_plan(routing, {.factor = 1, .overflow = Overflow::next_best}, {}, plan);
+  CHECK(plan.dropped() == 0);  // the last tokens are the last expert's: 63 rounds
+  CHECK(CountedReads::reads < 64 * kT * kE);
 }
 
 TEST_CASE("rerouting gives a token distinct experts and displaces nobody", "[plan][overflow]") {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "moe/core/draws.hpp"
-#include "moe/gate/routing.hpp"
+#include "moe/gate/select.hpp"
 #include "moe/plan/capacity.hpp"
 
 MOE_NAMESPACE_BEGIN
@@ -28,14 +28,19 @@ class OverflowRules {
  public:
   std::vector<std::int32_t> target;  ///< [T * K], the expert that computes, or kNoExpert
 
-  /// Memory for so many assignments, whatever becomes of them.
-  void reserve(Index assignments, Index experts) {
-    const auto size = static_cast<std::size_t>(assignments);
+  /// Memory for such a routing, whatever becomes of its assignments.
+  template <class S>
+  void reserve(const Routing<S>& routing, const CapacityOptions& options) {
+    const auto size = static_cast<std::size_t>(routing.expert.size());
     target.reserve(size);
     key_.reserve(size);
     order_.reserve(size);
     asked_.reserve(size);
-    room_.reserve(static_cast<std::size_t>(experts));
+    room_.reserve(static_cast<std::size_t>(routing.num_experts()));
+    if (options.overflow != Overflow::next_best) return;
+    const Index tokens = std::min(routing.tokens(), group_size(routing, options));
+    ranked_.reserve(static_cast<std::size_t>(tokens * routing.num_experts()));
+    ranking_.reserve(static_cast<std::size_t>(tokens));
   }
 
   /// `outcome` [T * K] must be none everywhere.
@@ -44,8 +49,7 @@ class OverflowRules {
               std::vector<Outcome>& outcome) {
     target.assign(outcome.size(), kNoExpert);
     key_.resize(outcome.size());
-    const Index group =
-        options.group_size == 0 ? std::max<Index>(routing.tokens(), 1) : options.group_size;
+    const Index group = group_size(routing, options);
     for (Index first = 0; first < routing.tokens(); first += group) {
       const Index last = std::min(routing.tokens(), first + group);
       Index tokens = 0;
@@ -55,13 +59,29 @@ class OverflowRules {
           expert_capacity(options, tokens, routing.top_k(), routing.num_experts(), batch.training));
       list_assignments(routing, options.order, batch, first, last);
       fill_chosen(routing, options, outcome);
-      if (options.overflow == Overflow::next_best) reroute(routing, options, outcome);
+      if (options.overflow == Overflow::next_best) {
+        clear_rankings(last - first);
+        reroute(routing, options, first, outcome);
+      }
       if (options.overflow == Overflow::fallback) fall_back(routing, options, outcome);
     }
   }
 
  private:
   static constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  static constexpr std::int32_t kUnknown = -1;
+
+  /// A token's row of ranked_, which is sorted no further than it is asked: a heap, then the best
+  /// `sorted` experts from the end on.
+  struct Ranking {
+    std::int32_t experts = kUnknown;
+    std::int32_t sorted = 0;
+  };
+
+  template <class S>
+  static Index group_size(const Routing<S>& routing, const CapacityOptions& options) {
+    return options.group_size == 0 ? std::max<Index>(routing.tokens(), 1) : options.group_size;
+  }
 
   template <class S>
   static std::int32_t chosen(const Routing<S>& routing, std::int32_t a) {
@@ -141,16 +161,17 @@ class OverflowRules {
   /// In rounds, so that nobody's third choice comes before another's second: each assignment left
   /// asks its next best expert, and is placed, stays for the next round, or has asked them all.
   template <class S>
-  void reroute(const Routing<S>& routing, const CapacityOptions& options,
+  void reroute(const Routing<S>& routing, const CapacityOptions& options, Index first,
                std::vector<Outcome>& outcome) {
-    asked_.assign(order_.size(), kNoExpert);
+    if (order_.empty()) return;
+    asked_.assign(order_.size(), 0);
     Index free = 0;
-    for (std::size_t e = 0; !order_.empty() && e < room_.size(); ++e) free += room_[e];
+    for (const Index room : room_) free += room;
     for (Index round = 0; free > 0 && !order_.empty(); ++round) {
       if (options.reroute_tries > 0 && round == options.reroute_tries) return;
       std::size_t left = 0;
       for (std::size_t i = 0; i < order_.size(); ++i) {
-        const std::int32_t a = order_[i], e = next_best(routing, a, asked_[i]);
+        const std::int32_t a = order_[i], e = next_best(routing, a, first, asked_[i]);
         if (e == kNoExpert) continue;
         if (take(e, a)) {
           outcome[static_cast<std::size_t>(a)] = Outcome::rerouted;
@@ -158,28 +179,53 @@ class OverflowRules {
           continue;
         }
         order_[left] = a;
-        asked_[left++] = e;
+        asked_[left++] = asked_[i];
       }
       order_.resize(left);
     }
   }
 
-  /// The best expert that ranks behind `asked`, has a score above 0 and is not the token's already.
+  /// Readies ranking_ for `tokens` of a group, none of which has asked yet.
+  void clear_rankings(Index tokens) {
+    const auto size = static_cast<std::size_t>(tokens) * room_.size();
+    if (ranked_.size() < size) ranked_.resize(size);
+    ranking_.assign(static_cast<std::size_t>(tokens), {});
+  }
+
+  /// Experts that are neither banned nor NaN; returns how many.
   template <class S>
-  std::int32_t next_best(const Routing<S>& routing, std::int32_t a, std::int32_t asked) const {
+  static std::int32_t list_allowed(const S* score, Index experts, std::int32_t* list) {
+    std::int32_t count = 0;
+    for (std::int32_t e = 0; e < experts; ++e) {
+      if (score[e] > 0) list[count++] = e;
+    }
+    return count;
+  }
+
+  /// The best expert behind the first `asked` of the token's ranking that is not the token's
+  /// already. `asked` moves behind it.
+  template <class S>
+  std::int32_t next_best(const Routing<S>& routing, std::int32_t a, Index first,
+                         std::int32_t& asked) {
     const Index t = a / routing.top_k();
     const S* score = routing.scores.row(t);
-    std::int32_t best = kNoExpert;
-    for (std::int32_t e = 0; e < routing.num_experts(); ++e) {
-      if (!(score[e] > 0)) continue;  // banned, or NaN
-      if (asked != kNoExpert &&
-          (score[e] > score[asked] || (score[e] == score[asked] && e <= asked))) {
-        continue;
-      }
-      if (best != kNoExpert && !(score[e] > score[best])) continue;
-      if (!has_expert(routing, t, e)) best = e;
+    Ranking& ranking = ranking_[static_cast<std::size_t>(t - first)];
+    std::int32_t* list = ranked_.data() + (t - first) * routing.num_experts();
+    const auto behind = [score](std::int32_t e, std::int32_t f) {
+      return ranks_before(score[f], f, score[e], e);
+    };
+    if (ranking.experts == kUnknown) {
+      ranking.experts = list_allowed(score, routing.num_experts(), list);
+      std::make_heap(list, list + ranking.experts, behind);
     }
-    return best;
+    while (asked < ranking.experts) {
+      if (asked == ranking.sorted) {
+        std::pop_heap(list, list + (ranking.experts - ranking.sorted++), behind);
+      }
+      const std::int32_t e = list[ranking.experts - 1 - asked++];
+      if (!has_expert(routing, t, e)) return e;
+    }
+    return kNoExpert;
   }
 
   template <class S>
@@ -202,10 +248,12 @@ class OverflowRules {
     }
   }
 
-  std::vector<std::int32_t> order_;  ///< assignments to be served
-  std::vector<std::int32_t> asked_;  ///< the last expert each of them asked
-  std::vector<double> key_;          ///< [T * K], larger is served first
-  std::vector<Index> room_;          ///< [E]
+  std::vector<std::int32_t> order_;   ///< assignments to be served
+  std::vector<std::int32_t> asked_;   ///< how many of its token's ranking each has gone through
+  std::vector<double> key_;           ///< [T * K], larger is served first
+  std::vector<Index> room_;           ///< [E]
+  std::vector<std::int32_t> ranked_;  ///< [tokens of a group, E]
+  std::vector<Ranking> ranking_;      ///< [tokens of a group]
 };
 
 }  // namespace detail

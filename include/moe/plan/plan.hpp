@@ -197,7 +197,7 @@ void make_plan(const Routing<S>& routing, const CapacityOptions& options, const 
   plan.slot.assign(static_cast<std::size_t>(assignments), -1);
   plan.outcome.assign(static_cast<std::size_t>(assignments), Outcome::none);
   const bool by_position = detail::asks_for_position(plan);
-  if (!by_position) plan.overflow.reserve(assignments, experts);  // another time some overflow
+  if (!by_position) plan.overflow.reserve(routing, options);  // another time some overflow
   if (by_position || detail::nobody_overflows(plan)) {
     detail::place_by_position(expert, batch, plan);
   } else {
