@@ -4,6 +4,7 @@
 // What stands between the norm and the residual, [T, D] -> [T, D]: an MoE layer or one dense FFN.
 #pragma once
 
+#include <functional>
 #include <moe/moe.hpp>
 
 namespace text {
@@ -26,6 +27,8 @@ class MoeBlock {
     moe::SwitchLoss balance{.coefficient = 1e-2};
     moe::RouterZLoss z{.coefficient = 1e-3};
     double start_temperature = 1;  ///< of the gate; 1 at the end of the first half of training
+    /// Instead of both losses, for gates that are balanced in another way.
+    std::function<void(Layer&, typename Layer::Tape&)> balancing;
   };
 
   MoeBlock(Layer layer, const Options& options, moe::ExecutorRef threads)
@@ -50,8 +53,12 @@ class MoeBlock {
   /// Writes dx, adds to the gradients; the balance losses join here.
   void backward(moe::MatrixView<const float>, moe::MatrixView<const float> dy,
                 moe::MatrixView<float> dx) {
-    tape_.add_loss(options_.balance);
-    tape_.add_loss(options_.z);
+    if (options_.balancing) {
+      options_.balancing(layer_, tape_);
+    } else {
+      tape_.add_loss(options_.balance);
+      tape_.add_loss(options_.z);
+    }
     layer_.backward(dy, dx, tape_);
   }
 
