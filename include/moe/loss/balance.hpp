@@ -139,7 +139,10 @@ double group_balance(const LossInput<S>& in, LossGradient<S>& gradient, double c
   const std::span<double> all = in.zeros(sums + extra);
   const auto row = [&](Index g) { return all.data() + g * width; };
   std::int32_t* best = nullptr;
-  if (extra > 0) best = ::new (all.data() + sums) std::int32_t[in.routing.top_k()];
+  if (extra > 0) {
+    const auto k = static_cast<std::size_t>(in.routing.top_k());
+    best = ::new (all.data() + sums) std::int32_t[k];
+  }
   in.for_real_tokens([&](Index t) {
     double* group = row(group_of(t));
     group[experts + 1] += 1;
