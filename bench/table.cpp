@@ -39,13 +39,13 @@ bool parse_line(const std::string& line, std::string& key, std::string& value) {
 
 /// Random interleaving writes rows in any order; they go back to the order of the program.
 void sort_rows(std::vector<Row>& rows) {
-  std::stable_sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) {
-    const auto index = [](const Row& row) {
-      const auto found = row.find("family_index");
-      return found == row.end() ? 0 : std::stoi(found->second);
-    };
-    return index(a) < index(b);
-  });
+  std::multimap<int, Row> sorted;  // keeps the order of equal keys
+  for (Row& row : rows) {
+    const auto found = row.find("family_index");
+    sorted.emplace(found == row.end() ? 0 : std::stoi(found->second), std::move(row));
+  }
+  rows.clear();
+  for (auto& [index, row] : sorted) rows.push_back(std::move(row));
 }
 
 void keep(const Row& row, Results& results) {
