@@ -17,7 +17,7 @@ if(MOE_SANITIZE)
   list(JOIN MOE_SANITIZE "," sanitizers)
   set(sanitize_flags -fsanitize=${sanitizers} -fno-sanitize-recover=all -fno-omit-frame-pointer)
   # GCC's check for uninitialised values is wrong about instrumented code.
-  target_compile_options(moe_dev_flags INTERFACE ${sanitize_flags} -g
+  target_compile_options(moe_dev_flags INTERFACE ${sanitize_flags} -g1
                                                  $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
   target_link_options(moe_dev_flags INTERFACE ${sanitize_flags})
   target_compile_definitions(moe_dev_flags INTERFACE MOE_DEBUG)  # MOE_ASSERT on
