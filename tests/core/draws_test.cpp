@@ -23,6 +23,15 @@ TEST_CASE("draws depend on seed, step, purpose, token and column, and on nothing
   CHECK(value != Draws(batch, "a").uniform(5, 4));
 }
 
+TEST_CASE("a row picked out of a batch draws what it drew there", "[draws]") {
+  const std::int64_t places[] = {15, 3, 11};
+  const Draws whole({.seed = 1, .step = 2, .first_token = 3}, "a");
+  const Draws picked({.seed = 1, .step = 2, .first_token = 99, .token_places = places}, "a");
+  CHECK(picked.uniform(0, 4) == whole.uniform(12, 4));
+  CHECK(picked.uniform(1, 4) == whole.uniform(0, 4));
+  CHECK(picked.normal(2, 0) == whole.normal(8, 0));
+}
+
 TEST_CASE("draws have the moments of their distributions", "[draws]") {
   const Draws draws({.seed = 3}, "moments");
   constexpr Index kCount = 40000;

@@ -21,6 +21,17 @@ struct Batch {
   std::int64_t first_token =
       0;                  ///< index of row 0 in the whole batch, when that is split over calls
   bool training = false;  ///< set by the layer: true on the call that fills a tape
+  /// Tokens per sequence, in order, padding included, their sum T; empty: all T rows are one
+  /// sequence. For layers that mix tokens.
+  std::span<const Index> sequence_lengths = {};
+  /// [T], the index of each row in the whole batch, where rows are picked out of it; empty:
+  /// first_token + t.
+  std::span<const std::int64_t> token_places = {};
+
+  /// Where row t stands in the whole batch: what random choices are addressed by.
+  std::int64_t place_of(Index t) const {
+    return token_places.empty() ? first_token + t : token_places[static_cast<std::size_t>(t)];
+  }
 
   bool is_padding(Index t) const { return !mask.empty() && mask[static_cast<std::size_t>(t)] == 0; }
 };

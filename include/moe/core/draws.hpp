@@ -15,15 +15,16 @@
 MOE_NAMESPACE_BEGIN
 
 /// Noise for one purpose. A value depends on batch.seed, batch.step, the purpose's name, the
-/// token's place in the whole batch (batch.first_token + t) and the column alone, so it is the same
-/// on any thread count and however the batch is split. Layers that get the same Batch draw the same
+/// token's place in the whole batch (batch.place_of(t)) and the column alone, so it is the same on
+/// any thread count and however the batch is split or picked apart. Layers that get the same Batch draw the same
 /// values: give each layer a seed of its own.
 class Draws {
  public:
   Draws(const Batch& batch, std::string_view purpose)
       : seed_(batch.seed),
         stream_(hash(purpose) + batch.step),
-        first_token_(static_cast<std::uint64_t>(batch.first_token)) {}
+        first_token_(batch.first_token),
+        places_(batch.token_places) {}
 
   /// Uniform in the open interval (0, 1), 52 bits. Columns must stay below 2^24.
   double uniform(Index t, Index column) const {
@@ -43,7 +44,8 @@ class Draws {
 
  private:
   std::array<std::uint32_t, 4> at(Index t, Index column) const {
-    const std::uint64_t token = first_token_ + static_cast<std::uint64_t>(t);
+    const auto token = static_cast<std::uint64_t>(
+        places_.empty() ? first_token_ + t : places_[static_cast<std::size_t>(t)]);
     return philox(seed_, stream_, token << 24 | static_cast<std::uint64_t>(column));
   }
 
@@ -61,7 +63,8 @@ class Draws {
 
   std::uint64_t seed_;
   std::uint64_t stream_;
-  std::uint64_t first_token_;
+  std::int64_t first_token_;
+  std::span<const std::int64_t> places_;
 };
 
 MOE_NAMESPACE_END

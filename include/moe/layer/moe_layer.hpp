@@ -94,7 +94,7 @@ class MoeLayer {
     }
 
     Index tokens = 0;  ///< T
-    Batch batch;       ///< as given to forward, its mask kept below, its token ids dropped
+    Batch batch;       ///< as given to forward, its mask kept below, other spans dropped
     Buffer<std::uint8_t> mask;
     Buffer<S> x;             ///< [T, D], a copy; padding rows are zero
     Buffer<S> dlogits;       ///< [T, E], from losses, then the whole
@@ -163,6 +163,8 @@ class MoeLayer {
               tape.mask.resize(std::ssize(batch.mask)).begin());
     tape.batch.mask = tape.mask.span();
     tape.batch.token_ids = {};
+    tape.batch.token_places = {};
+    tape.batch.sequence_lengths = {};
     tape.dlogits.resize(x.rows() * num_experts());
     tape.dscores.resize(x.rows() * num_experts());
     tape.dlogits.fill(S(0));

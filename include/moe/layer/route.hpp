@@ -69,6 +69,18 @@ void check_routing_parts(std::string_view function, const RouterType& router, co
   check_capacity(function, capacity);
 }
 
+/// Lengths of sequences, when there are any, are not negative and add up to T.
+inline void check_sequences(std::string_view function, const Batch& batch, Index tokens) {
+  if (batch.sequence_lengths.empty()) return;
+  Index sum = 0;
+  for (const Index length : batch.sequence_lengths) {
+    if (length < 0) fail(function, "a sequence length is ", length, ", expected at least 0");
+    sum += length;
+  }
+  check_size(function, "the sum of sequence_lengths", sum, "tokens", "the number of rows of x",
+             tokens);
+}
+
 /// The checks of every layer's forward, before anything is written.
 template <class S>
 void check_forward(std::string_view function, Index model_dim, MatrixView<const S> x,
@@ -84,6 +96,8 @@ void check_forward(std::string_view function, Index model_dim, MatrixView<const 
   };
   check_span("mask", batch.mask.size());
   check_span("token_ids", batch.token_ids.size());
+  check_span("token_places", batch.token_places.size());
+  check_sequences(function, batch, x.rows());
 }
 
 }  // namespace detail
