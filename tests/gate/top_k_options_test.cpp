@@ -36,6 +36,7 @@ Plain plain_gate(const Options& o, std::size_t k, const Row& logits) {
   } else if (o.score == ScoreFunction::sqrt_softplus) {
     for (std::size_t e = 0; e < n; ++e) s[e] = std::sqrt(std::log(1 + std::exp(z[e])));
   }
+  for (double& v : s) v += o.score_epsilon;
   Plain out;
   out.scores = s;
   if (independent) {
@@ -162,6 +163,9 @@ Options random_options(std::uint64_t n, Index e, Index k) {
   if (often(0.5)) o.scale = random.uniform(0.5, 16);
   o.scale_only_unnormalized = often(0.3);
   o.normalize_single = often(0.3);
+  const bool independent =
+      o.score == ScoreFunction::sigmoid || o.score == ScoreFunction::sqrt_softplus;
+  if (independent && often(0.3)) o.score_epsilon = random.uniform(0, 0.3);
   return o;
 }
 
@@ -326,6 +330,7 @@ TEST_CASE("a token whose scores are all tiny is where the epsilons differ", "[ga
   CHECK(weight({.norm_epsilon = 1e-20}) == Approx(0.5));
   CHECK(weight({.norm_epsilon = 1e-9}) == Approx(s / (2 * s + 1e-9)));
   CHECK(weight({.norm_min = 6.103515625e-5}) == Approx(s / 6.103515625e-5));
+  CHECK(weight({.renormalize = false, .score_epsilon = 1e-7}) == Approx(s + 1e-7));
 }
 
 TEST_CASE("scores that underflow to zero give weight zero and finite gradients", "[gate][top_k]") {
@@ -336,6 +341,25 @@ TEST_CASE("scores that underflow to zero give weight zero and finite gradients",
     CHECK(out.routing.weight(0, 0) == 0);
     CHECK(out.routing.scores(0, 0) == 0);
     CHECK(gate_gradient(gate, out, rows({{1, 2}}), rows({{1, 2, 3}})).allFinite());
+  }
+}
+
+// OLMo-core adds 1e-7 to the sigmoid: weights stay away from zero, and what the sigmoid has lost to
+// rounding gives no gradient of the wrong sign.
+TEST_CASE("a score epsilon keeps weights of vanished sigmoids alike", "[gate][top_k]") {
+  const TopKGate gate({.num_experts = 3, .top_k = 2},
+                      {.score = ScoreFunction::sigmoid, .score_epsilon = 1e-7});
+  for (const double level : {-900.0, -100.0, -40.0, -20.0}) {
+    auto out = route(gate, Matrix<float>(Matrix<float>::Constant(1, 3, float(level))));
+    CHECK(out.routing.weight(0, 0) == 0.5F);
+    CHECK(out.routing.scores(0, 2) == Approx(1.0 / 3));
+    const Matrix<float> dweight = Matrix<float>::Identity(1, 2), none = Matrix<float>::Zero(1, 3);
+    Matrix<float> dlogits = none;
+    gate.backward(std::as_const(out.routing), MatrixView<const float>(dweight),
+                  MatrixView<const float>(none), MatrixView<float>(dlogits), out.state);
+    CHECK(dlogits.allFinite());
+    CHECK(dlogits(0, 0) >= 0);
+    CHECK(dlogits(0, 1) <= 0);
   }
 }
 
@@ -423,6 +447,11 @@ TEST_CASE("TopKGate refuses options that make no sense", "[gate][top_k][misuse]"
         "moe::TopKGate: norm_epsilon is -1.000000, expected a finite value of at least 0");
   CHECK(sentence({.norm_min = kNaN}) ==
         "moe::TopKGate: norm_min is nan, expected a finite value of at least 0");
+  CHECK(sentence({.score = ScoreFunction::sigmoid, .score_epsilon = -1}) ==
+        "moe::TopKGate: score_epsilon is -1.000000, expected a finite value of at least 0");
+  CHECK(sentence({.score_epsilon = 1}) ==
+        "moe::TopKGate: score_epsilon is 1.000000, expected 0 unless the score is sigmoid or "
+        "sqrt_softplus");
   CHECK(sentence({.scale = 0}) ==
         "moe::TopKGate: scale is 0.000000, expected a finite value other than 0");
 }

@@ -51,14 +51,8 @@ class GShardGate {
   GShardGate(const Dims& dims, const Options& options) : options_(options) {
     detail::check_top_k(kWhere, dims);
     if (dims.top_k != 2) detail::fail(kWhere, "top_k is ", dims.top_k, ", expected 2");
-    if (!(options.threshold >= 0) || !std::isfinite(options.threshold)) {
-      detail::fail(kWhere, "threshold is ", options.threshold,
-                   ", expected a finite value of at least 0");
-    }
-    if (!(options.epsilon >= 0) || !std::isfinite(options.epsilon)) {
-      detail::fail(kWhere, "epsilon is ", options.epsilon,
-                   ", expected a finite value of at least 0");
-    }
+    detail::check_at_least_zero(kWhere, "threshold", options.threshold);
+    detail::check_at_least_zero(kWhere, "epsilon", options.epsilon);
     set_temperature(options.temperature);
   }
 

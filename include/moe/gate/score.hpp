@@ -104,16 +104,17 @@ void softmax_row_backward(const S* p, Index n, double scale, const S* dscores,
   }
 }
 
-/// The same for independent scores made a distribution: q = s / divisor, s = f(scale l).
+/// The same for independent scores made a distribution: q = s / divisor, s = f(scale l) + epsilon.
 template <class S, class D>
 void scores_row_backward(ScoreFunction function, const S* q, Index n, double divisor, double scale,
                          const S* dscores, const std::int32_t* chosen, const D* dchosen, Index k,
-                         S* dlogits) {
+                         S* dlogits, double epsilon = 0) {
   double inner = 0;
   for (Index e = 0; e < n; ++e)
     inner += static_cast<double>(q[e]) * static_cast<double>(dscores[e]);
   const auto slope = [&](Index e) {
-    return scale * score_slope(function, static_cast<double>(q[e]) * divisor);
+    const double s = static_cast<double>(q[e]) * divisor - epsilon;
+    return scale * score_slope(function, epsilon > 0 && s < 0 ? 0 : s);
   };
   for (Index e = 0; e < n; ++e) {
     const double dq = static_cast<double>(dscores[e]) - inner;

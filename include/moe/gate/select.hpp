@@ -31,6 +31,13 @@ inline void check_above_zero(std::string_view function, std::string_view what, d
   }
 }
 
+/// `value` must be finite and not negative.
+inline void check_at_least_zero(std::string_view function, std::string_view what, double value) {
+  if (!(value >= 0) || !std::isfinite(value)) {
+    fail(function, what, " is ", value, ", expected a finite value of at least 0");
+  }
+}
+
 /// K of a gate whose tokens may have any number of experts: `most`, or all of them when that is 0.
 inline Index check_most_experts(std::string_view function, const Dims& dims, Index most) {
   check_top_k(function, dims);

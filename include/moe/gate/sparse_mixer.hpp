@@ -34,10 +34,7 @@ class SparseMixerGate {
   SparseMixerGate(const Dims& dims, const Options& options)
       : top_k_(dims.top_k), options_(options) {
     detail::check_top_k("moe::SparseMixerGate", dims);
-    if (!(options.jitter >= 0) || !std::isfinite(options.jitter)) {
-      detail::fail("moe::SparseMixerGate", "jitter is ", options.jitter,
-                   ", expected a finite value of at least 0");
-    }
+    detail::check_at_least_zero("moe::SparseMixerGate", "jitter", options.jitter);
   }
 
   Index top_k() const { return top_k_; }

@@ -26,6 +26,8 @@ class TopKGate {
     bool renormalize = true;
     double temperature = 1.0;  ///< above 1 flattens the scores, below 1 sharpens them
     ScoreFunction score = ScoreFunction::softmax;
+    /// Added to s, so that no weight vanishes (1e-7: OLMo-core); of sigmoid and sqrt_softplus alone.
+    double score_epsilon = 0;
     SelectBy select_by = SelectBy::automatic;
     /// [E] or empty. Added to the key, never to a weight, without gradient: DeepSeek-V3's
     /// e_score_correction_bias. Zeros switch on balancing by bias updates.
@@ -105,6 +107,9 @@ class TopKGate {
       S* s = routing.scores.row(t);
       std::int32_t* chosen = routing.expert.row(t);
       score_row(options_.score, logits.row(t), e, scale, s);
+      if (options_.score_epsilon > 0) {
+        for (Index i = 0; i < e; ++i) s[i] += static_cast<S>(options_.score_epsilon);
+      }
       select(logits.row(t), s, e, chosen, state);
       if (softmax_of_chosen()) {
         for (Index j = 0; j < top_k_; ++j) u[j] = static_cast<double>(logits(t, chosen[j]));
@@ -146,7 +151,7 @@ class TopKGate {
       const Index through_scores = softmax_of_chosen() ? 0 : top_k_;
       if (independent()) {
         scores_row_backward(options_.score, s, e, divisor, scale, dscores.row(t), chosen, du,
-                            through_scores, dlogits.row(t));
+                            through_scores, dlogits.row(t), options_.score_epsilon);
       } else {
         softmax_row_backward(s, e, scale, dscores.row(t), chosen, du, through_scores,
                              dlogits.row(t));
@@ -204,13 +209,13 @@ class TopKGate {
       detail::fail(kWhere, "norm_p is ", options_.norm_p,
                    ", expected a finite value of at least 1");
     }
-    const auto check_at_least_zero = [](std::string_view what, double value) {
-      if (!(value >= 0) || !std::isfinite(value)) {
-        detail::fail(kWhere, what, " is ", value, ", expected a finite value of at least 0");
-      }
-    };
-    check_at_least_zero("norm_epsilon", options_.norm_epsilon);
-    check_at_least_zero("norm_min", options_.norm_min);
+    detail::check_at_least_zero(kWhere, "score_epsilon", options_.score_epsilon);
+    if (options_.score_epsilon > 0 && !independent()) {
+      detail::fail(kWhere, "score_epsilon is ", options_.score_epsilon,
+                   ", expected 0 unless the score is sigmoid or sqrt_softplus");
+    }
+    detail::check_at_least_zero(kWhere, "norm_epsilon", options_.norm_epsilon);
+    detail::check_at_least_zero(kWhere, "norm_min", options_.norm_min);
     if (options_.scale == 0 || !std::isfinite(options_.scale)) {
       detail::fail(kWhere, "scale is ", options_.scale, ", expected a finite value other than 0");
     }

@@ -107,5 +107,16 @@ inline TopKGate::Options torchtitan(Index num_experts, bool route_norm = true,
           .scale = route_scale};
 }
 
+/// OLMo-core's router with sigmoid, not a released model (nn/moe/router.py): s = sigmoid + 1e-7, s
+/// plus bias chooses, weights divided by their p-norm, p = normalize_expert_weights, 0 for none.
+inline TopKGate::Options olmo_core(Index num_experts, double normalize_expert_weights = 0) {
+  TopKGate::Options gate{.renormalize = normalize_expert_weights != 0,
+                         .score = ScoreFunction::sigmoid,
+                         .score_epsilon = 1e-7,
+                         .selection_bias = detail::no_bias_yet(num_experts)};
+  if (gate.renormalize) gate.norm_p = normalize_expert_weights;
+  return gate;
+}
+
 }  // namespace presets
 MOE_NAMESPACE_END
