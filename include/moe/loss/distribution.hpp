@@ -23,40 +23,45 @@ double log_sum_exp(const S* l, Index n, Index stride, Use&& use) {
   }
   return largest + std::log(sum);
 }
+
+/// p = softmax(l), with one exponential per value; returns log sum_i exp l_i.
 template <class S>
-double log_sum_exp(const S* l, Index n) {
-  return log_sum_exp(l, n, 1, [](Index) { return true; });
+double softmax_of(const S* l, std::span<double> p) {
+  const double largest = static_cast<double>(*std::max_element(l, l + p.size()));
+  double sum = 0;
+  for (std::size_t e = 0; e < p.size(); ++e) {
+    p[e] = std::exp(static_cast<double>(l[e]) - largest);
+    sum += p[e];
+  }
+  for (double& v : p) v /= sum;
+  return largest + std::log(sum);
 }
 
 /// x log x, 0 at 0.
 inline double x_log_x(double x) { return x > 0 ? x * std::log(x) : x * 0; }
 
-/// mean [E] += mean over `tokens` real tokens of softmax(l_t).
+/// mean [E] += mean over `tokens` real tokens of softmax(l_t). p [E]: scratch.
 template <class S>
-void add_mean_distribution(const LossInput<S>& in, double tokens, std::span<double> mean) {
+void add_mean_distribution(const LossInput<S>& in, double tokens, std::span<double> mean,
+                           std::span<double> p) {
   in.for_real_tokens([&](Index t) {
-    const S* l = in.logits.row(t);
-    const double z = log_sum_exp(l, in.num_experts());
-    for (std::size_t e = 0; e < mean.size(); ++e) {
-      mean[e] += std::exp(static_cast<double>(l[e]) - z) / tokens;
-    }
+    softmax_of(in.logits.row(t), p);
+    for (std::size_t e = 0; e < mean.size(); ++e) mean[e] += p[e] / tokens;
   });
 }
 
 /// Gradient of a loss whose slope with respect to every real token's p_te is slope_e:
-/// dl_te += p_te (slope_e - sum_j p_tj slope_j).
+/// dl_te += p_te (slope_e - sum_j p_tj slope_j). p [E]: scratch.
 template <class S>
 void add_softmax_gradient(const LossInput<S>& in, std::span<const double> slope,
-                          LossGradient<S>& gradient) {
+                          std::span<double> p, LossGradient<S>& gradient) {
   in.for_real_tokens([&](Index t) {
-    const S* l = in.logits.row(t);
-    const double z = log_sum_exp(l, in.num_experts());
-    const auto p = [&](std::size_t e) { return std::exp(static_cast<double>(l[e]) - z); };
+    softmax_of(in.logits.row(t), p);
     double mean = 0;
-    for (std::size_t e = 0; e < slope.size(); ++e) mean += p(e) * slope[e];
+    for (std::size_t e = 0; e < slope.size(); ++e) mean += p[e] * slope[e];
     S* dl = gradient.dlogits.row(t);
     for (std::size_t e = 0; e < slope.size(); ++e) {
-      dl[e] += static_cast<S>(p(e) * (slope[e] - mean));
+      dl[e] += static_cast<S>(p[e] * (slope[e] - mean));
     }
   });
 }

@@ -22,11 +22,12 @@ struct GlobalEntropyLoss {
   double operator()(const LossInput<S>& in, LossGradient<S>& gradient) const {
     const auto tokens = static_cast<double>(in.real_tokens());
     if (tokens == 0) return 0;
-    const std::span<double> p = in.zeros(in.num_experts());
-    detail::add_mean_distribution(in, tokens, p);
-    const double value = detail::negative_entropy(p, coefficient, tokens);
+    const std::span<double> all = in.zeros(2 * in.num_experts());
+    const std::span<double> mean = all.first(all.size() / 2), p = all.last(all.size() / 2);
+    detail::add_mean_distribution(in, tokens, mean, p);
+    const double value = detail::negative_entropy(mean, coefficient, tokens);
     if (threshold && *threshold + value <= 0) return 0;
-    detail::add_softmax_gradient<S>(in, p, gradient);
+    detail::add_softmax_gradient<S>(in, mean, p, gradient);
     return coefficient * (threshold.value_or(0) + value);
   }
 };

@@ -18,10 +18,11 @@ struct KlUniformLoss {
   double operator()(const LossInput<S>& in, LossGradient<S>& gradient) const {
     const auto tokens = static_cast<double>(in.real_tokens());
     if (tokens == 0) return 0;
-    const std::span<double> p = in.zeros(in.num_experts());
-    detail::add_mean_distribution(in, tokens, p);
-    const double value = detail::negative_entropy(p, coefficient, tokens);
-    detail::add_softmax_gradient<S>(in, p, gradient);
+    const std::span<double> all = in.zeros(2 * in.num_experts());
+    const std::span<double> mean = all.first(all.size() / 2), p = all.last(all.size() / 2);
+    detail::add_mean_distribution(in, tokens, mean, p);
+    const double value = detail::negative_entropy(mean, coefficient, tokens);
+    detail::add_softmax_gradient<S>(in, mean, p, gradient);
     return coefficient * (std::log(static_cast<double>(in.num_experts())) + value);
   }
 };

@@ -19,17 +19,18 @@ struct LocalEntropyLoss {
   template <class S>
   double operator()(const LossInput<S>& in, LossGradient<S>& gradient) const {
     const auto tokens = static_cast<double>(in.real_tokens());
+    const std::span<double> p = in.zeros(in.num_experts());  // of one token
     double value = 0;
     in.for_real_tokens([&](Index t) {
       const S* l = in.logits.row(t);
-      const double z = detail::log_sum_exp(l, in.num_experts());
-      const auto log_p = [&](Index e) { return static_cast<double>(l[e]) - z; };
+      const double z = detail::softmax_of(l, p);
       double entropy = 0;
-      for (Index e = 0; e < in.num_experts(); ++e) entropy -= detail::x_log_x(std::exp(log_p(e)));
-      for (Index e = 0; e < in.num_experts(); ++e) {
-        const double p = std::exp(log_p(e));
-        if (p == 0) continue;  // log p may be infinite
-        gradient.dlogits(t, e) -= static_cast<S>(coefficient / tokens * p * (log_p(e) + entropy));
+      for (const double v : p) entropy -= detail::x_log_x(v);
+      for (std::size_t e = 0; e < p.size(); ++e) {
+        if (p[e] == 0) continue;  // log p may be infinite
+        const double log_p = static_cast<double>(l[e]) - z;
+        gradient.dlogits(t, static_cast<Index>(e)) -=
+            static_cast<S>(coefficient / tokens * p[e] * (log_p + entropy));
       }
       value += coefficient / tokens * entropy;
     });

@@ -18,14 +18,13 @@ struct RouterZLoss {
   template <class S>
   double operator()(const LossInput<S>& in, LossGradient<S>& gradient) const {
     const double scale = coefficient / static_cast<double>(std::max<Index>(1, in.real_tokens()));
+    const std::span<double> p = in.zeros(in.num_experts());  // of one token
     double value = 0;
     in.for_real_tokens([&](Index t) {
-      const S* l = in.logits.row(t);
-      const double z = detail::log_sum_exp(l, in.num_experts());
+      const double z = detail::softmax_of(in.logits.row(t), p);
       value += scale * z * z;
-      for (Index e = 0; e < in.num_experts(); ++e) {
-        const double p = std::exp(static_cast<double>(l[e]) - z);
-        gradient.dlogits(t, e) += static_cast<S>(scale * 2 * z * p);
+      for (std::size_t e = 0; e < p.size(); ++e) {
+        gradient.dlogits(t, static_cast<Index>(e)) += static_cast<S>(scale * 2 * z * p[e]);
       }
     });
     return value;

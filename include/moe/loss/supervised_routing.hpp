@@ -21,14 +21,15 @@ struct SupervisedRoutingLoss {
   template <class S>
   double operator()(const LossInput<S>& in, LossGradient<S>& gradient) const {
     const double tokens = check(in);
+    const std::span<double> p = in.zeros(in.num_experts());  // of one token
     double value = 0;
     in.for_real_tokens([&](Index t) {
       const double own = label_count(t);
       if (own == 0) return;
       const S* l = in.logits.row(t);
-      const double z = detail::log_sum_exp(l, in.num_experts()), scale = coefficient / tokens;
-      for (Index e = 0; e < in.num_experts(); ++e) {
-        gradient.dlogits(t, e) += static_cast<S>(scale * std::exp(static_cast<double>(l[e]) - z));
+      const double z = detail::softmax_of(l, p), scale = coefficient / tokens;
+      for (std::size_t e = 0; e < p.size(); ++e) {
+        gradient.dlogits(t, static_cast<Index>(e)) += static_cast<S>(scale * p[e]);
       }
       for (Index j = 0; j < labels.cols(); ++j) {
         if (labels(t, j) == kNoExpert) continue;
