@@ -32,7 +32,7 @@ TEST_CASE("a logit cap is cap * tanh(logit / cap)", "[router][cap]") {
 TEST_CASE("a logit cap has the gradients of its differences", "[router][cap][gradient]") {
   auto router = make_router<Capped>(kDims, {.base = {.bias = true}, .cap = 1.5});
   shake(router);
-  check_router_gradients(router, random_matrix<double>(6, 5, 1));
+  check_router_gradients(router, random_matrix<double>(6, 5, 1), kTraining);
   check_layer_gradients<Capped>({.cap = 2}, {});
   check_layer_gradients<moe::LearnedNoise<Capped>>({.base = {.cap = 2}}, kTraining, 2, true);
 }
@@ -44,6 +44,22 @@ TEST_CASE("a logit cap holds infinite logits and passes NaN on", "[router][cap]"
   const Matrix<float> logits = logits_of(router, x);
   CHECK(logits.row(0).cwiseAbs().maxCoeff() <= 30);
   CHECK(logits.row(1).array().isNaN().all());
+}
+
+TEST_CASE("a logit cap keeps nothing for backward in evaluation, and says so",
+          "[router][cap][misuse]") {
+  auto router = make_router<Capped>(kDims, {.cap = 2});
+  const Matrix<double> x = random_matrix<double>(6, 5, 1);
+  Matrix<double> logits(6, router.num_experts()), dx(6, 5);
+  typename Capped::State state;
+  router.forward(x, logits, kTraining, state, {});
+  CHECK(state.slope.size() == logits.size());
+  router.forward(x, logits, {}, state, {});
+  CHECK(state.slope.size() == 0);
+  CHECK(sentence_of([&] { router.backward(x, logits, dx, state, {}); }) ==
+        "moe::LogitCap::backward: the state has 0 slopes, their number after a training forward "
+        "is " +
+            std::to_string(logits.size()));
 }
 
 TEST_CASE("a logit cap refuses a cap that is not positive", "[router][cap][misuse]") {

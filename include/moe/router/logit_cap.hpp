@@ -28,7 +28,7 @@ class LogitCap : public RouterWrapper<Base> {
     double cap = 30;
   };
   struct State : Base::State {
-    Buffer<Scalar> slope;      ///< [T, E], 1 - tanh^2
+    Buffer<Scalar> slope;      ///< [T, E], 1 - tanh^2; empty after an evaluation
     Buffer<Scalar> duncapped;  ///< [T, E]
   };
 
@@ -48,18 +48,22 @@ class LogitCap : public RouterWrapper<Base> {
                State& state, ExecutorRef executor) const {
     base.forward(x, logits, batch, state, executor);
     const auto cap = static_cast<Scalar>(cap_);
-    const MatrixView<Scalar> slope = state.slope.resize(x.rows(), num_experts());
+    const Index slopes = batch.training ? x.rows() * num_experts() : 0;
+    Scalar* slope = state.slope.resize(slopes).data();
     for (Index t = 0; t < x.rows(); ++t) {
       for (Index e = 0; e < num_experts(); ++e) {
         const Scalar squashed = std::tanh(logits(t, e) / cap);
-        slope(t, e) = 1 - squashed * squashed;
+        if (slopes > 0) *slope++ = 1 - squashed * squashed;
         logits(t, e) = cap * squashed;
       }
     }
   }
 
+  /// Throws std::invalid_argument unless the forward had Batch::training.
   void backward(MatrixView<const Scalar> x, MatrixView<const Scalar> dlogits, MatrixView<Scalar> dx,
                 State& state, ExecutorRef executor) {
+    detail::check_size("moe::LogitCap::backward", "the state", state.slope.size(), "slopes",
+                       "their number after a training forward", x.rows() * num_experts());
     const MatrixView<Scalar> duncapped = state.duncapped.resize(x.rows(), num_experts());
     for (Index t = 0; t < x.rows(); ++t) {
       for (Index e = 0; e < num_experts(); ++e) {
