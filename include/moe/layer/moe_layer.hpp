@@ -11,9 +11,7 @@
 #include "moe/expert/ffn.hpp"
 #include "moe/expert/group.hpp"
 #include "moe/gate/top_k.hpp"
-#include "moe/layer/identity.hpp"
-#include "moe/layer/route.hpp"
-#include "moe/loss/loss.hpp"
+#include "moe/layer/routed_tape.hpp"
 #include "moe/router/linear.hpp"
 
 MOE_NAMESPACE_BEGIN
@@ -60,49 +58,13 @@ class MoeLayer {
   /// T, nothing is allocated. One workspace serves one call at a time.
   struct Workspace : RouteState<S, RouterType, GateType> {
     using RouteState<S, RouterType, GateType>::RouteState;
+    static constexpr const char* kLayer = "moe::MoeLayer";
     GroupState<ExpertType, S> experts;
     detail::FilledBy layer_id;  ///< on a tape: the layer that filled it, 0 when empty
   };
 
-  /// A workspace that also remembers what backward needs. Filled by forward, consumed by backward.
-  struct Tape : Workspace {
-    using Workspace::Workspace;
-
-    /// Adds a balance loss to this step: returns its value, coefficient included, and adds its
-    /// gradient to what backward will send into the router. Call between forward and backward.
-    template <class L>
-    S add_loss(const L& loss) {
-      static_assert(
-          BalanceLoss<L, S>,
-          "moe::MoeLayer::Tape::add_loss: a loss is called as loss(LossInput, LossGradient&) "
-          "and returns a number; see moe/loss/loss.hpp");
-      if (this->layer_id == 0) {
-        detail::fail("moe::MoeLayer::Tape::add_loss",
-                     "the tape is empty, expected a forward before");
-      }
-      const Index e = this->routing.num_experts();
-      NoiseRecord<S>* noise = nullptr;
-      if constexpr (requires(typename RouterType::State & state) { state.noise; }) {
-        noise = &this->router_state.noise;
-      }
-      LossGradient<S> gradient{{dlogits.data(), tokens, e},
-                               {dscores.data(), tokens, e},
-                               {dweight.data(), tokens, this->routing.top_k()}};
-      const LossInput<S> input{
-          {this->logits.data(), tokens, e}, this->routing, this->plan, batch, noise, &loss_scratch};
-      return static_cast<S>(loss(input, gradient));
-    }
-
-    Index tokens = 0;  ///< T
-    Batch batch;       ///< as given to forward, its mask kept below, other spans dropped
-    Buffer<std::uint8_t> mask;
-    Buffer<S> x;             ///< [T, D], a copy; padding rows are zero
-    Buffer<S> dlogits;       ///< [T, E], from losses, then the whole
-    Buffer<S> dscores;       ///< [T, E], from losses
-    Buffer<S> dweight;       ///< [T, K], from losses, then the whole
-    Buffer<S> dslot_weight;  ///< [N]
-    Buffer<double> loss_scratch;
-  };
+  /// A workspace that also remembers what backward needs, and takes balance losses: add_loss.
+  using Tape = RoutedTape<S, Workspace>;
 
   /// A new layer with random weights; the same seed gives the same layer. Throws
   /// std::invalid_argument on sizes below 1, K > E, or a bad capacity factor.
@@ -153,25 +115,8 @@ class MoeLayer {
   void forward(MatrixView<const S> x, MatrixView<S> y, Tape& tape, const Batch& batch = {}) const {
     check_parts("moe::MoeLayer::forward");
     detail::check_forward<S>("moe::MoeLayer::forward", model_dim(), x, y, batch);
-    tape.layer_id = 0;
-    tape.tokens = x.rows();
-    tape.batch = batch;
-    tape.batch.training = true;
-    const MatrixView<S> kept = copy_without_padding(x, tape);
-    run_forward(kept, y, tape, tape.batch, /*keep=*/true);
-    std::copy(batch.mask.begin(), batch.mask.end(),
-              tape.mask.resize(std::ssize(batch.mask)).begin());
-    tape.batch.mask = tape.mask.span();
-    tape.batch.token_ids = {};
-    tape.batch.token_places = {};
-    tape.batch.sequence_lengths = {};
-    tape.dlogits.resize(x.rows() * num_experts());
-    tape.dscores.resize(x.rows() * num_experts());
-    tape.dlogits.fill(S(0));
-    tape.dscores.fill(S(0));
-    tape.dweight.resize(x.rows() * top_k());
-    tape.dweight.fill(S(0));
-    tape.layer_id = id_.value();
+    run_forward(tape.start(x, batch), y, tape, tape.batch, /*keep=*/true);
+    tape.finish(id_.value());
   }
 
   /// Gradients of one training forward and of the losses added to its tape: writes dx [T, D] and
@@ -179,25 +124,19 @@ class MoeLayer {
   /// std::invalid_argument when the tape is empty or another layer's, or a shape does not fit;
   /// nothing is then changed.
   void backward(MatrixView<const S> dy, MatrixView<S> dx, Tape& tape) {
-    check_backward(dy, dx, tape);
+    constexpr auto* kWhere = "moe::MoeLayer::backward";
+    detail::check_tape<S>(kWhere, tape, id_.value(), num_experts(), top_k());
+    check_parts(kWhere);
+    detail::check_backward_shapes<S>(kWhere, dy, dx, tape.tokens, model_dim());
     tape.layer_id = 0;
-    const Index t_count = tape.tokens, e = num_experts(), k = top_k();
-    const MatrixView<const S> x(tape.x.data(), t_count, model_dim());
-    for (Index t = 0; t < t_count; ++t) std::fill_n(dx.row(t), dx.cols(), S(0));
+    for (Index t = 0; t < dx.rows(); ++t) std::fill_n(dx.row(t), dx.cols(), S(0));
 
-    tape.dslot_weight.reserve(t_count * k);
+    tape.dslot_weight.reserve(tape.tokens * top_k());
     tape.dslot_weight.resize(tape.plan.count());
     experts_backward<ExpertType, S>(experts_, tape.plan, tape.slot_weight.span(), weight_on(gate_),
-                                    x, dy, dx, tape.dslot_weight.span(), tape.experts,
-                                    tape.executor);
-
-    const MatrixView<S> dweight(tape.dweight.data(), t_count, k);
-    const MatrixView<S> dscores(tape.dscores.data(), t_count, e);
-    scatter_slot_weights<S>(tape.routing, tape.plan, tape.dslot_weight.span(), dweight, dscores);
-    const MatrixView<S> dlogits(tape.dlogits.data(), t_count, e);
-    gate_.backward(std::as_const(tape.routing), MatrixView<const S>(dweight),
-                   MatrixView<const S>(dscores), dlogits, tape.gate_state);
-    router_.backward(x, MatrixView<const S>(dlogits), dx, tape.router_state, tape.executor);
+                                    tape.kept_x(model_dim()), dy, dx, tape.dslot_weight.span(),
+                                    tape.experts, tape.executor);
+    route_backward<S>(router_, gate_, tape, dx);
   }
 
   /// f(name, Parameter<S>&) for "router.*", "gate.*" if the gate learns, and "experts.<e>.*", in
@@ -248,37 +187,6 @@ class MoeLayer {
         experts_[e].check_shapes(function, first);
       }
     }
-  }
-
-  void check_backward(MatrixView<const S> dy, MatrixView<S> dx, const Tape& tape) const {
-    constexpr auto* kWhere = "moe::MoeLayer::backward";
-    if (tape.layer_id == 0) {
-      detail::fail(kWhere, "the tape is empty, expected one training forward before each backward");
-    }
-    if (tape.layer_id != id_.value()) {
-      detail::fail(kWhere, "the tape was filled by layer #", std::uint64_t{tape.layer_id},
-                   ", expected one filled by this layer, #", id_.value());
-    }
-    check_parts(kWhere);
-    detail::check_size(kWhere, "the tape", tape.routing.top_k(), "experts per token",
-                       "the gate's top_k", top_k());
-    detail::check_size(kWhere, "the tape", tape.routing.num_experts(), "experts",
-                       "the number of experts", num_experts());
-    detail::check_shape(kWhere, "dy", dy, tape.tokens, model_dim());
-    detail::check_shape(kWhere, "dx", dx, tape.tokens, model_dim());
-    detail::check_no_alias(kWhere, "dy", dy, "dx", dx);
-  }
-
-  static MatrixView<S> copy_without_padding(MatrixView<const S> x, Tape& tape) {
-    const MatrixView<S> kept = tape.x.resize(x.rows(), x.cols());
-    for (Index t = 0; t < x.rows(); ++t) {
-      if (tape.batch.is_padding(t)) {
-        std::fill_n(kept.row(t), x.cols(), S(0));
-      } else {
-        std::copy_n(x.row(t), x.cols(), kept.row(t));
-      }
-    }
-    return kept;
   }
 
   void run_forward(MatrixView<const S> x, MatrixView<S> y, Workspace& ws, const Batch& batch,
