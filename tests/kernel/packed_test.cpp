@@ -16,14 +16,19 @@ using namespace moe_test;
 namespace {
 
 template <class S>
-std::vector<S> run_packed(FfnProblem<S>& p, moe::WeightType type, moe::ExecutorRef executor = {}) {
-  const auto pointers = p.w.template pointers<const S>(p.z);
-  const moe::PackedFfn<S> packed(p.shape(), pointers, type, executor);
+std::vector<S> run_packed(FfnProblem<S>& p, const moe::PackedFfn<S>& packed,
+                          moe::ExecutorRef executor = {}) {
   std::vector<S> y(p.x.size(), static_cast<S>(std::nan("")));
   moe::FfnScratch<S> scratch;
   moe::ffn_forward<S>(packed, p.rows(), MatrixView<const S>(p.x.data(), p.z.t, p.z.d),
                       MatrixView<S>(y.data(), p.z.t, p.z.d), scratch, executor);
   return y;
+}
+
+template <class S>
+std::vector<S> run_packed(FfnProblem<S>& p, moe::WeightType type, moe::ExecutorRef executor = {}) {
+  const auto pointers = p.w.template pointers<const S>(p.z);
+  return run_packed(p, moe::PackedFfn<S>(p.shape(), pointers, type, executor), executor);
 }
 
 std::vector<Sizes> shapes() {
@@ -55,6 +60,25 @@ TEMPLATE_TEST_CASE("packed weights give the bits of the unpacked ones", "[kernel
       Threads threads(2);
       CAPTURE(moe::isa_name(isa), z.t, z.d, z.h, z.gated);
       CHECK(same(run_packed(p, moe::WeightType::native, threads), run_forward(p)));
+    }
+  }
+}
+
+TEST_CASE("experts packed one by one, in any order, give the bits of those packed together",
+          "[kernel]") {
+  for (const Sizes& z : shapes()) {
+    for (auto type : {moe::WeightType::native, moe::WeightType::bfloat16}) {
+      auto p = FfnProblem<float>::random(z, 9);
+      const auto pointers = p.w.pointers<const float>(p.z);
+      Threads threads(2);
+      moe::PackedFfn<float> packed(p.shape(), z.e, type);
+      for (Index e = z.e - 1; e >= 0; --e) {
+        packed.pack_expert(e, pointers[static_cast<std::size_t>(e)], threads);
+      }
+      CAPTURE(z.t, z.d, z.h, z.gated);
+      CHECK(same(run_packed(p, packed), run_packed(p, type)));
+      CHECK_THROWS_AS(packed.pack_expert(z.e, pointers[0]), std::invalid_argument);
+      CHECK_THROWS_AS(packed.pack_expert(-1, pointers[0]), std::invalid_argument);
     }
   }
 }

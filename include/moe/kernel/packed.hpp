@@ -124,17 +124,38 @@ class PackedFfn {
   /// Packs `experts` [E] of the given shape. bfloat16 needs S = float.
   PackedFfn(const FfnShape& shape, std::span<const FfnPointers<const S>> experts,
             WeightType type = WeightType::native, ExecutorRef executor = {})
-      : shape_(shape), count_(static_cast<Index>(experts.size())), type_(type) {
-    detail::check_weight_type<S>("moe::PackedFfn", type);
-    detail::resize_for_streaming(data_, count_ * expert_size());
-    const Index hidden = hidden_panels(), out = output_panels();
+      : PackedFfn(shape, static_cast<Index>(experts.size()), type) {
+    const Index panels = hidden_panels() + output_panels();
     detail::run_threads(executor, executor.size(), [&](Index i, Index n) {
-      const detail::Range mine = detail::part_of(count_ * (hidden + out), i, n);
+      const detail::Range mine = detail::part_of(count_ * panels, i, n);
       for (Index job = mine.begin; job < mine.end; ++job) {
-        pack_one(experts, job / (hidden + out), job % (hidden + out));
+        pack_panel_of(job / panels, experts[static_cast<std::size_t>(job / panels)], job % panels);
       }
     });
-    copy_biases(experts);
+    for (Index e = 0; e < count_; ++e) copy_biases(e, experts[static_cast<std::size_t>(e)]);
+  }
+
+  /// Room for `num_experts` experts, for weights that come one by one: the row-major form of all
+  /// of them is never in memory. Not to be used before pack_expert was called for each.
+  PackedFfn(const FfnShape& shape, Index num_experts, WeightType type = WeightType::native)
+      : shape_(shape), count_(num_experts), type_(type) {
+    detail::check_weight_type<S>("moe::PackedFfn", type);
+    detail::resize_for_streaming(data_, count_ * expert_size());
+    biases_.resize(count_ * (2 * shape.hidden_dim + shape.model_dim));
+    biases_.fill(S(0));
+  }
+
+  /// Packs expert e; w's weights have the shape of the others and are not needed afterwards.
+  /// Throws std::invalid_argument unless 0 <= e < num_experts().
+  void pack_expert(Index e, const FfnPointers<const S>& w, ExecutorRef executor = {}) {
+    if (e < 0 || e >= count_) {
+      detail::fail("moe::PackedFfn::pack_expert", "e is ", e, ", expected 0 to ", count_ - 1);
+    }
+    detail::run_threads(executor, executor.size(), [&](Index i, Index n) {
+      const detail::Range mine = detail::part_of(hidden_panels() + output_panels(), i, n);
+      for (Index panel = mine.begin; panel < mine.end; ++panel) pack_panel_of(e, w, panel);
+    });
+    copy_biases(e, w);
   }
 
   const FfnShape& shape() const { return shape_; }
@@ -186,8 +207,7 @@ class PackedFfn {
     return hidden_panels() * hidden_panel_size() + output_panels() * output_panel_size();
   }
 
-  void pack_one(std::span<const FfnPointers<const S>> experts, Index e, Index panel) {
-    const auto& w = experts[static_cast<std::size_t>(e)];
+  void pack_panel_of(Index e, const FfnPointers<const S>& w, Index panel) {
     const Index d = shape_.model_dim, h = shape_.hidden_dim;
     S* dst = data_.data() + e * expert_size();
     const auto& table = detail::kernels<S>();
@@ -206,22 +226,17 @@ class PackedFfn {
   }
 
   /// A bias that only some experts have is zero for the others.
-  void copy_biases(std::span<const FfnPointers<const S>> experts) {
+  void copy_biases(Index e, const FfnPointers<const S>& w) {
     const Index h = shape_.hidden_dim, d = shape_.model_dim;
-    biases_.resize(count_ * (2 * h + d));
-    biases_.fill(S(0));
-    for (Index e = 0; e < count_; ++e) {
-      const auto& w = experts[static_cast<std::size_t>(e)];
-      S* base = biases_.data() + e * (2 * h + d);
-      const auto copy = [](const S* from, Index n, S* to, bool& has) {
-        if (from == nullptr) return;
-        has = true;
-        std::copy_n(from, n, to);
-      };
-      copy(shape_.gated ? w.b_gate : nullptr, h, base, has_gate_);
-      copy(w.b_in, h, base + h, has_in_);
-      copy(w.b_out, d, base + 2 * h, has_out_);
-    }
+    S* base = biases_.data() + e * (2 * h + d);
+    const auto copy = [](const S* from, Index n, S* to, bool& has) {
+      if (from == nullptr) return;
+      has = true;
+      std::copy_n(from, n, to);
+    };
+    copy(shape_.gated ? w.b_gate : nullptr, h, base, has_gate_);
+    copy(w.b_in, h, base + h, has_in_);
+    copy(w.b_out, d, base + 2 * h, has_out_);
   }
 
   FfnShape shape_;
