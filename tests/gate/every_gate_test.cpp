@@ -3,48 +3,11 @@
 //
 // What every gate must stand: odd sizes, NaN, padding, floods, no tokens, any split of the batch, no
 // allocation in the steady state.
-#include "gate/gate_checks.hpp"
-#include "moe/gate/auction.hpp"
-#include "moe/gate/dense.hpp"
-#include "moe/gate/expert_choice.hpp"
-#include "moe/gate/gshard.hpp"
-#include "moe/gate/quantile.hpp"
-#include "moe/gate/relu.hpp"
-#include "moe/gate/sinkhorn.hpp"
-#include "moe/gate/sparse_mixer.hpp"
-#include "moe/gate/top_any.hpp"
-#include "moe/gate/top_k.hpp"
-#include "moe/gate/top_p.hpp"
+#include "gate/every_gate.hpp"
 #include "support/allocations.hpp"
 
 namespace moe_test {
 namespace {
-
-/// The gate of K experts out of E that tests build; K is what the gate allows.
-template <class G>
-G make_gate(Index k, Index e) {
-  return G({.num_experts = e, .top_k = k}, {});
-}
-template <>
-moe::TopKGate make_gate(Index k, Index e) {
-  return {{.num_experts = e, .top_k = k},
-          {.score = moe::ScoreFunction::sigmoid,
-           .selection_bias = std::vector<float>(static_cast<std::size_t>(e), 0.5f)}};
-}
-template <>
-moe::GShardGate make_gate(Index, Index e) {
-  return {{.num_experts = e, .top_k = 2}, {}};
-}
-template <>
-moe::AuctionGate make_gate(Index, Index e) {
-  return {{.num_experts = e, .top_k = 1}, {}};
-}
-
-/// In training the choice of a token depends on the other tokens of the call.
-template <class G>
-constexpr bool kCouplesTokens =
-    std::is_same_v<G, moe::ExpertChoiceGate> || std::is_same_v<G, moe::SinkhornGate> ||
-    std::is_same_v<G, moe::AuctionGate>;
 
 template <class S>
 bool same_rows(const moe::Routing<S>& a, Index t, const moe::Routing<S>& b, Index u) {
@@ -54,11 +17,6 @@ bool same_rows(const moe::Routing<S>& a, Index t, const moe::Routing<S>& b, Inde
 }
 
 }  // namespace
-
-#define MOE_TEST_GATES                                                                        \
-  moe::TopKGate, moe::GShardGate, moe::SparseMixerGate, moe::ExpertChoiceGate, moe::TopPGate, \
-      moe::TopAnyGate<double>, moe::ReluGate, moe::SinkhornGate, moe::AuctionGate,            \
-      moe::QuantileGate, moe::DenseGate
 
 TEMPLATE_TEST_CASE("every gate is a gate at any size", "[gate][every_gate]", MOE_TEST_GATES) {
   static_assert(moe::Gate<TestType, double>);

@@ -90,6 +90,30 @@ TEST_CASE("capacity is round(factor T / E), to even, at least the minimum, at mo
   CHECK(capacity(1, 1, 0, 4) == 0);
 }
 
+TEST_CASE("capacity rounds as V-MoE and praxis do", "[gate][expert_choice]") {
+  using Rounding = ExpertChoiceGate::Rounding;
+  const auto capacity = [](Options o, Index tokens, Index experts) {
+    return ExpertChoiceGate({.num_experts = experts, .top_k = 1}, o).capacity(tokens, experts);
+  };
+  // compute_capacity of V-MoE: ceil or round, then up to a multiple of 4
+  const Options ceil4{.capacity_factor = 1.05, .rounding = Rounding::up, .capacity_multiple = 4};
+  CHECK(capacity(ceil4, 64, 8) == 12);  // 8.4
+  CHECK(capacity(ceil4, 80, 21) == 4);  // 4, which 1.05 * 80 / 21 only nearly is
+  CHECK(capacity(ceil4, 5, 8) == 4);    // 0.66
+  CHECK(capacity(ceil4, 3, 8) == 3);    // there are no more
+  const Options round4{.capacity_factor = 1, .capacity_multiple = 4};
+  CHECK(capacity(round4, 34, 8) == 4);  // 4.25
+  CHECK(capacity(round4, 36, 8) == 4);  // 4.5, to even
+  CHECK(capacity(round4, 37, 8) == 8);  // 4.6
+  CHECK(capacity(round4, 6, 1) == 6);
+  // praxis floors T / E before the factor
+  const Options praxis{.capacity_factor = 1.5, .rounding = Rounding::down};
+  CHECK(capacity(praxis, 31, 8) == 4);  // 1.5 * 3, where 1.5 * 31 / 8 is 5.8
+  CHECK(capacity(praxis, 32, 8) == 6);
+  CHECK(capacity(praxis, 7, 8) == 1);  // at least the minimum
+  CHECK(capacity({.capacity_factor = 1.1, .rounding = Rounding::down}, 80, 8) == 11);
+}
+
 TEST_CASE("every expert is equally full, however the tokens flock", "[gate][expert_choice]") {
   Matrix<double> logits = random_matrix<double>(32, 8, 5);
   logits.col(3).array() += 20;
@@ -168,6 +192,8 @@ TEST_CASE("expert choice refuses bad options", "[gate][expert_choice][misuse]") 
         "moe::ExpertChoiceGate: capacity_factor is -1.000000, expected a finite value above 0");
   CHECK(sentence({.min_capacity = 0}) ==
         "moe::ExpertChoiceGate: min_capacity is 0, expected at least 1");
+  CHECK(sentence({.capacity_multiple = 0}) ==
+        "moe::ExpertChoiceGate: capacity_multiple is 0, expected at least 1");
   CHECK(sentence({.max_experts = -1}) ==
         "moe::ExpertChoiceGate: max_experts is -1, expected 0 (no limit) to num_experts = 4");
 }

@@ -139,8 +139,8 @@ class AuctionGate {
 
   /// Throws std::invalid_argument unless K = 1 and E is at least 1.
   AuctionGate(const Dims& dims, const Options&) {
-    detail::check_top_k("moe::AuctionGate", dims);
-    if (dims.top_k != 1) detail::fail("moe::AuctionGate", "top_k is ", dims.top_k, ", expected 1");
+    detail::check_top_k(kWhere, dims);
+    if (dims.top_k != 1) detail::fail(kWhere, "top_k is ", dims.top_k, ", expected 1");
   }
 
   Index top_k() const { return 1; }
@@ -148,6 +148,7 @@ class AuctionGate {
   template <class S>
   void forward(MatrixView<const S> logits, Routing<S>& routing, const Batch& batch,
                State& state) const {
+    detail::check_gate_forward(kWhere, *this, logits, routing, batch);
     const Index n = logits.cols();
     Index real = 0;
     state.divisor.resize(logits.rows());
@@ -178,6 +179,8 @@ class AuctionGate {
   template <class S>
   void backward(const Routing<S>& routing, MatrixView<const S> dweight, MatrixView<const S> dscores,
                 MatrixView<S> dlogits, State& state) const {
+    detail::check_gate_backward(kWhere, routing, dweight, dscores, dlogits);
+    detail::check_gate_state(kWhere, state.divisor.size(), routing.tokens());
     for (Index t = 0; t < routing.tokens(); ++t) {
       if (routing.expert(t, 0) == kNoExpert) continue;  // padding
       scores_row_backward(ScoreFunction::sigmoid, routing.scores.row(t), routing.num_experts(),
@@ -185,6 +188,9 @@ class AuctionGate {
                           dweight.row(t), Index{1}, dlogits.row(t));
     }
   }
+
+ private:
+  static constexpr auto* kWhere = "moe::AuctionGate";
 };
 
 MOE_NAMESPACE_END

@@ -22,7 +22,7 @@ class DenseGate {
   /// Throws std::invalid_argument unless E is at least 1 and temperature finite and positive.
   DenseGate(const Dims& dims, const Options& options)
       : num_experts_(dims.num_experts), options_(options) {
-    detail::check_positive("moe::DenseGate", "num_experts", dims.num_experts);
+    detail::check_positive(kWhere, "num_experts", dims.num_experts);
     set_temperature(options.temperature);
   }
 
@@ -32,12 +32,13 @@ class DenseGate {
 
   /// For annealing. Throws std::invalid_argument unless finite and positive.
   void set_temperature(double temperature) {
-    detail::check_above_zero("moe::DenseGate", "temperature", temperature);
+    detail::check_above_zero(kWhere, "temperature", temperature);
     options_.temperature = temperature;
   }
 
   template <class S>
-  void forward(MatrixView<const S> logits, Routing<S>& routing, const Batch&, State&) const {
+  void forward(MatrixView<const S> logits, Routing<S>& routing, const Batch& batch, State&) const {
+    detail::check_gate_forward(kWhere, *this, logits, routing, batch);
     const auto scale = static_cast<S>(1 / options_.temperature);
     for (Index t = 0; t < logits.rows(); ++t) {
       softmax_row(logits.row(t), num_experts_, scale, routing.scores.row(t));
@@ -49,6 +50,7 @@ class DenseGate {
   template <class S>
   void backward(const Routing<S>& routing, MatrixView<const S> dweight, MatrixView<const S> dscores,
                 MatrixView<S> dlogits, State&) const {
+    detail::check_gate_backward(kWhere, routing, dweight, dscores, dlogits);
     for (Index t = 0; t < routing.tokens(); ++t) {
       softmax_row_backward(routing.scores.row(t), num_experts_, 1 / options_.temperature,
                            dscores.row(t), routing.expert.row(t), dweight.row(t), num_experts_,
@@ -57,6 +59,8 @@ class DenseGate {
   }
 
  private:
+  static constexpr auto* kWhere = "moe::DenseGate";
+
   Index num_experts_ = 0;
   Options options_;
 };

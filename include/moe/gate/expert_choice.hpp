@@ -11,10 +11,10 @@
 MOE_NAMESPACE_BEGIN
 
 /// p = softmax(logits / temperature) over experts or over tokens; each expert takes the C tokens of
-/// largest p, ties to the earlier token; weights p. T counts no padding and
-///   C = min(T, max(min_capacity, round(capacity_factor T / E)))
-/// rounded to even as in Flaxformer (Zhou et al. 2022, "Mixture-of-Experts with Expert Choice
-/// Routing"; V-MoE; over tokens with average_experts: Mesh TensorFlow).
+/// largest p, ties to the earlier token; weights p. T counts no padding, and C is the rounded
+/// capacity_factor T / E, at least min_capacity, up to a multiple of capacity_multiple, at most T
+/// (Zhou et al. 2022, "Mixture-of-Experts with Expert Choice Routing"; Flaxformer, V-MoE, praxis;
+/// over tokens with average_experts: Mesh TensorFlow).
 ///
 /// WARNING: not causal. Whether an expert takes a token depends on all tokens of the call, later
 /// ones included: a decoder trained with it learns from the future and fails when it generates
@@ -23,11 +23,19 @@ MOE_NAMESPACE_BEGIN
 class ExpertChoiceGate {
  public:
   enum class Softmax { over_experts, over_tokens };
+  /// f T / E -> a whole number, f the factor.
+  enum class Rounding {
+    nearest,  ///< round(f T / E), halves to even (Flaxformer; V-MoE's "round")
+    up,       ///< ceil(f T / E) (V-MoE, with capacity_multiple = 4)
+    down,     ///< floor(f floor(T / E)) (praxis)
+  };
   struct Options {
     Softmax softmax = Softmax::over_experts;
-    double capacity_factor = 0;  ///< mean number of experts per token; 0: Dims::top_k
-    Index min_capacity = 1;      ///< Flaxformer: 4
-    Index max_experts = 0;       ///< K: a token keeps its K largest weights; 0: all E, as published
+    double capacity_factor = 0;  ///< f, mean number of experts per token; 0: Dims::top_k
+    Rounding rounding = Rounding::nearest;
+    Index min_capacity = 1;       ///< Flaxformer: 4
+    Index capacity_multiple = 1;  ///< V-MoE: 4
+    Index max_experts = 0;  ///< K: a token keeps its K largest weights; 0: all E, as published
     bool average_experts = false;  ///< weights divided by the number of experts that took the token
     double temperature = 1;
   };
@@ -45,6 +53,7 @@ class ExpertChoiceGate {
     if (options.capacity_factor == 0) options_.capacity_factor = static_cast<double>(dims.top_k);
     detail::check_above_zero(kWhere, "capacity_factor", options_.capacity_factor);
     detail::check_positive(kWhere, "min_capacity", options.min_capacity);
+    detail::check_positive(kWhere, "capacity_multiple", options.capacity_multiple);
     set_temperature(options.temperature);
   }
 
@@ -57,18 +66,25 @@ class ExpertChoiceGate {
     options_.temperature = temperature;
   }
 
-  /// C for so many tokens that are not padding.
+  /// C for so many tokens that are not padding. What is whole up to rounding stays whole.
   Index capacity(Index tokens, Index experts) const {
-    const double share =
-        options_.capacity_factor * static_cast<double>(tokens) / static_cast<double>(experts);
-    if (share >= static_cast<double>(tokens)) return tokens;
-    return std::min(tokens,
-                    std::max(options_.min_capacity, static_cast<Index>(std::nearbyint(share))));
+    const double f = options_.capacity_factor, t = static_cast<double>(tokens);
+    const auto e = static_cast<double>(experts);
+    double share = std::nearbyint(f * t / e);
+    if (options_.rounding == Rounding::up) share = std::ceil(f * t / e * (1 - 1e-12));
+    if (options_.rounding == Rounding::down)
+      share = std::floor(f * std::floor(t / e) * (1 + 1e-12));
+    if (share >= t) return tokens;
+    const Index least = std::max(options_.min_capacity, static_cast<Index>(share));
+    if (least >= tokens) return tokens;
+    const Index multiple = options_.capacity_multiple;
+    return std::min(tokens, (least - 1) / multiple * multiple + multiple);
   }
 
   template <class S>
   void forward(MatrixView<const S> logits, Routing<S>& routing, const Batch& batch,
                State& state) const {
+    detail::check_gate_forward(kWhere, *this, logits, routing, batch);
     const Index n = logits.cols();
     Index real = 0;
     std::int32_t* tokens = state.tokens.resize(2 * logits.rows()).data();
@@ -94,6 +110,7 @@ class ExpertChoiceGate {
   template <class S>
   void backward(const Routing<S>& routing, MatrixView<const S> dweight, MatrixView<const S> dscores,
                 MatrixView<S> dlogits, State& state) const {
+    detail::check_gate_backward(kWhere, routing, dweight, dscores, dlogits);
     const Index n = routing.num_experts(), t_count = routing.tokens();
     const bool over_tokens = options_.softmax == Softmax::over_tokens;
     const MatrixView<double> dp = state.gradient.resize(t_count, n);

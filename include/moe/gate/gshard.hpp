@@ -68,6 +68,7 @@ class GShardGate {
   template <class S>
   void forward(MatrixView<const S> logits, Routing<S>& routing, const Batch& batch,
                State& state) const {
+    detail::check_gate_forward(kWhere, *this, logits, routing, batch);
     const auto scale = static_cast<S>(1 / options_.temperature);
     const auto policy = batch.training ? options_.policy : options_.evaluation_policy;
     const MatrixView<std::int32_t> best = state.best.resize(logits.rows(), 2);
@@ -92,6 +93,8 @@ class GShardGate {
   template <class S>
   void backward(const Routing<S>& routing, MatrixView<const S> dweight, MatrixView<const S> dscores,
                 MatrixView<S> dlogits, State& state) const {
+    detail::check_gate_backward(kWhere, routing, dweight, dscores, dlogits);
+    detail::check_gate_state(kWhere, state.best.size(), 2 * routing.tokens());
     const MatrixView<std::int32_t> best(state.best.data(), routing.tokens(), 2);
     for (Index t = 0; t < routing.tokens(); ++t) {
       if (routing.expert(t, 0) == kNoExpert) continue;  // padding

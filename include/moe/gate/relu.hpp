@@ -23,14 +23,14 @@ class ReluGate {
 
   /// Throws std::invalid_argument unless 1 <= top_k <= E and 0 <= max_experts <= E.
   ReluGate(const Dims& dims, const Options& options)
-      : top_k_(detail::check_most_experts("moe::ReluGate", dims, options.max_experts)),
-        options_(options) {}
+      : top_k_(detail::check_most_experts(kWhere, dims, options.max_experts)), options_(options) {}
 
   Index top_k() const { return top_k_; }
   const Options& options() const { return options_; }
 
   template <class S>
-  void forward(MatrixView<const S> logits, Routing<S>& routing, const Batch&, State&) const {
+  void forward(MatrixView<const S> logits, Routing<S>& routing, const Batch& batch, State&) const {
+    detail::check_gate_forward(kWhere, *this, logits, routing, batch);
     const Index n = logits.cols();
     for (Index t = 0; t < logits.rows(); ++t) {
       for (Index e = 0; e < n; ++e) routing.scores(t, e) = logits(t, e) <= 0 ? S(0) : logits(t, e);
@@ -54,6 +54,7 @@ class ReluGate {
   template <class S>
   void backward(const Routing<S>& routing, MatrixView<const S> dweight, MatrixView<const S> dscores,
                 MatrixView<S> dlogits, State&) const {
+    detail::check_gate_backward(kWhere, routing, dweight, dscores, dlogits);
     for (Index t = 0; t < routing.tokens(); ++t) {
       for (Index e = 0; e < routing.num_experts(); ++e) {
         if (routing.scores(t, e) != 0) dlogits(t, e) += dscores(t, e);
@@ -65,6 +66,8 @@ class ReluGate {
   }
 
  private:
+  static constexpr auto* kWhere = "moe::ReluGate";
+
   Index top_k_ = 0;
   Options options_;
 };

@@ -4,6 +4,7 @@
 // What a gate decides: logits [T, E] -> Routing{expert [T, K], weight [T, K], scores [T, E]}.
 #pragma once
 
+#include <string_view>
 #include <utility>
 
 #include "moe/core/batch.hpp"
@@ -60,6 +61,46 @@ struct Routing {
   Buffer<S> weight_buffer_;
   Buffer<S> scores_buffer_;
 };
+
+namespace detail {
+
+/// What every gate's forward asks first, before it writes: logits [T, E], routing shaped [T, K] and
+/// [T, E], a mask of T. Throws std::invalid_argument.
+template <class G, class S>
+void check_gate_forward(std::string_view function, const G& gate, MatrixView<const S> logits,
+                        const Routing<S>& routing, const Batch& batch) {
+  const Index t = logits.rows(), e = logits.cols(), k = gate.top_k();
+  if constexpr (requires { gate.num_experts(); }) {
+    check_size(function, "logits", e, "columns", "the gate's num_experts", gate.num_experts());
+  }
+  if (k < 1 || k > e) {
+    fail(function, "the gate's top_k is ", k, ", expected 1 to the ", e, " columns of logits");
+  }
+  check_shape(function, "routing.expert", routing.expert, t, k);
+  check_shape(function, "routing.weight", routing.weight, t, k);
+  check_shape(function, "routing.scores", routing.scores, t, e);
+  if (!batch.mask.empty()) {
+    check_size(function, "mask", std::ssize(batch.mask), "values", "the number of tokens", t);
+  }
+}
+
+/// And its backward: every gradient has the shape of what it is the gradient of.
+template <class S>
+void check_gate_backward(std::string_view function, const Routing<S>& routing,
+                         MatrixView<const S> dweight, MatrixView<const S> dscores,
+                         MatrixView<S> dlogits) {
+  check_shape(function, "dweight", dweight, routing.tokens(), routing.top_k());
+  check_shape(function, "dscores", dscores, routing.tokens(), routing.num_experts());
+  check_shape(function, "dlogits", dlogits, routing.tokens(), routing.num_experts());
+}
+
+/// The state must have the size that the routing's forward gave it.
+inline void check_gate_state(std::string_view function, Index size, Index expected) {
+  check_size(function, "the state", size, "values", "their number after the routing's forward",
+             expected);
+}
+
+}  // namespace detail
 
 /// A policy that chooses experts. One that is made for a number of experts says so by num_experts(),
 /// and is then refused by a layer of another number. `State` is memory of one call (NoState when nothing is needed).

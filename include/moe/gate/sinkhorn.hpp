@@ -32,9 +32,9 @@ class SinkhornGate {
   /// Throws std::invalid_argument unless 1 <= K <= E, tolerance is finite and positive, and
   /// max_iterations is at least 1.
   SinkhornGate(const Dims& dims, const Options& options) : top_k_(dims.top_k), options_(options) {
-    detail::check_top_k("moe::SinkhornGate", dims);
-    detail::check_above_zero("moe::SinkhornGate", "tolerance", options.tolerance);
-    detail::check_positive("moe::SinkhornGate", "max_iterations", options.max_iterations);
+    detail::check_top_k(kWhere, dims);
+    detail::check_above_zero(kWhere, "tolerance", options.tolerance);
+    detail::check_positive(kWhere, "max_iterations", options.max_iterations);
   }
 
   Index top_k() const { return top_k_; }
@@ -43,6 +43,7 @@ class SinkhornGate {
   template <class S>
   void forward(MatrixView<const S> logits, Routing<S>& routing, const Batch& batch,
                State& state) const {
+    detail::check_gate_forward(kWhere, *this, logits, routing, batch);
     const Index n = logits.cols();
     if (batch.training) balance(logits, batch, state);
     state.divisor.resize(logits.rows());
@@ -63,6 +64,8 @@ class SinkhornGate {
   template <class S>
   void backward(const Routing<S>& routing, MatrixView<const S> dweight, MatrixView<const S> dscores,
                 MatrixView<S> dlogits, State& state) const {
+    detail::check_gate_backward(kWhere, routing, dweight, dscores, dlogits);
+    if (top_k_ == 1) detail::check_gate_state(kWhere, state.divisor.size(), routing.tokens());
     for (Index t = 0; t < routing.tokens(); ++t) {
       if (routing.expert(t, 0) == kNoExpert) continue;  // padding
       if (top_k_ == 1) {
@@ -77,6 +80,8 @@ class SinkhornGate {
   }
 
  private:
+  static constexpr auto* kWhere = "moe::SinkhornGate";
+
   ScoreFunction function() const {
     return top_k_ == 1 ? ScoreFunction::sigmoid : ScoreFunction::softmax;
   }

@@ -33,8 +33,8 @@ class SparseMixerGate {
   /// Throws std::invalid_argument unless 1 <= K <= E and jitter is finite and not negative.
   SparseMixerGate(const Dims& dims, const Options& options)
       : top_k_(dims.top_k), options_(options) {
-    detail::check_top_k("moe::SparseMixerGate", dims);
-    detail::check_at_least_zero("moe::SparseMixerGate", "jitter", options.jitter);
+    detail::check_top_k(kWhere, dims);
+    detail::check_at_least_zero(kWhere, "jitter", options.jitter);
   }
 
   Index top_k() const { return top_k_; }
@@ -43,6 +43,7 @@ class SparseMixerGate {
   template <class S>
   void forward(MatrixView<const S> logits, Routing<S>& routing, const Batch& batch,
                State& state) const {
+    detail::check_gate_forward(kWhere, *this, logits, routing, batch);
     const Index n = logits.cols();
     const Draws draws(batch, "gate.sparse_mixer");
     const MatrixView<double> g = state.g.resize(logits.rows() * top_k_, n);
@@ -70,6 +71,8 @@ class SparseMixerGate {
   void backward(const Routing<S>& routing, MatrixView<const S> dweight, MatrixView<const S> dscores,
                 MatrixView<S> dlogits, State& state) const {
     const Index n = routing.num_experts();
+    detail::check_gate_backward(kWhere, routing, dweight, dscores, dlogits);
+    detail::check_gate_state(kWhere, state.g.size(), routing.tokens() * top_k_ * n);
     const MatrixView<double> g(state.g.data(), routing.tokens() * top_k_, n);
     for (Index t = 0; t < routing.tokens(); ++t) {
       if (routing.expert(t, 0) == kNoExpert) continue;  // padding
@@ -86,6 +89,8 @@ class SparseMixerGate {
   }
 
  private:
+  static constexpr auto* kWhere = "moe::SparseMixerGate";
+
   /// Writes the logits of the candidates, -infinity for the others; returns the best.
   template <class S>
   std::int32_t candidates(const S* logits, Index n, const std::int32_t* chosen, Index count,

@@ -30,10 +30,9 @@ class TopAnyGate {
   /// Throws std::invalid_argument unless 1 <= top_k <= E, 0 <= max_experts <= E and
   /// initial_threshold is finite.
   TopAnyGate(const Dims& dims, const Options& options)
-      : top_k_(detail::check_most_experts("moe::TopAnyGate", dims, options.max_experts)),
-        options_(options) {
+      : top_k_(detail::check_most_experts(kWhere, dims, options.max_experts)), options_(options) {
     if (!std::isfinite(options.initial_threshold)) {
-      detail::fail("moe::TopAnyGate", "initial_threshold is ", options.initial_threshold,
+      detail::fail(kWhere, "initial_threshold is ", options.initial_threshold,
                    ", expected a finite value");
     }
     threshold = Parameter<S>(1, dims.num_experts);
@@ -45,6 +44,7 @@ class TopAnyGate {
 
   void forward(MatrixView<const S> logits, Routing<S>& routing, const Batch& batch,
                State& state) const {
+    detail::check_gate_forward(kWhere, *this, logits, routing, batch);
     const Index n = logits.cols();
     state.divisor.resize(logits.rows());
     state.count.resize(logits.rows());
@@ -78,6 +78,8 @@ class TopAnyGate {
 
   void backward(const Routing<S>& routing, MatrixView<const S> dweight, MatrixView<const S> dscores,
                 MatrixView<S> dlogits, State& state) {
+    detail::check_gate_backward(kWhere, routing, dweight, dscores, dlogits);
+    detail::check_gate_state(kWhere, state.divisor.size(), routing.tokens());
     if (threshold.trainable) threshold.ensure_grad();
     for (Index t = 0; t < routing.tokens(); ++t) {
       const std::int32_t* chosen = routing.expert.row(t);
@@ -108,6 +110,8 @@ class TopAnyGate {
   Parameter<S> threshold;  ///< [1, E], before the sigmoid
 
  private:
+  static constexpr auto* kWhere = "moe::TopAnyGate";
+
   Index top_k_ = 0;
   Options options_;
 };

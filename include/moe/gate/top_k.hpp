@@ -97,7 +97,9 @@ class TopKGate {
   }
 
   template <class S>
-  void forward(MatrixView<const S> logits, Routing<S>& routing, const Batch&, State& state) const {
+  void forward(MatrixView<const S> logits, Routing<S>& routing, const Batch& batch,
+               State& state) const {
+    detail::check_gate_forward(kWhere, *this, logits, routing, batch);
     const Index e = logits.cols();
     const auto scale = static_cast<S>(1 / options_.temperature);
     const WeightRule rule = weight_rule();
@@ -126,6 +128,8 @@ class TopKGate {
   template <class S>
   void backward(const Routing<S>& routing, MatrixView<const S> dweight, MatrixView<const S> dscores,
                 MatrixView<S> dlogits, State& state) const {
+    detail::check_gate_backward(kWhere, routing, dweight, dscores, dlogits);
+    if (independent()) detail::check_gate_state(kWhere, state.divisor.size(), routing.tokens());
     const Index e = routing.num_experts();
     const double scale = 1 / options_.temperature;
     const WeightRule rule = weight_rule();

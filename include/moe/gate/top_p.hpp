@@ -24,10 +24,9 @@ class TopPGate {
 
   /// Throws std::invalid_argument unless every option is as its comment says.
   TopPGate(const Dims& dims, const Options& options)
-      : top_k_(detail::check_most_experts("moe::TopPGate", dims, options.max_experts)),
-        options_(options) {
+      : top_k_(detail::check_most_experts(kWhere, dims, options.max_experts)), options_(options) {
     if (!(options.top_p > 0 && options.top_p <= 1)) {
-      detail::fail("moe::TopPGate", "top_p is ", options.top_p, ", expected above 0, at most 1");
+      detail::fail(kWhere, "top_p is ", options.top_p, ", expected above 0, at most 1");
     }
     set_temperature(options.temperature);
   }
@@ -37,12 +36,13 @@ class TopPGate {
 
   /// For annealing. Throws std::invalid_argument unless finite and positive.
   void set_temperature(double temperature) {
-    detail::check_above_zero("moe::TopPGate", "temperature", temperature);
+    detail::check_above_zero(kWhere, "temperature", temperature);
     options_.temperature = temperature;
   }
 
   template <class S>
-  void forward(MatrixView<const S> logits, Routing<S>& routing, const Batch&, State&) const {
+  void forward(MatrixView<const S> logits, Routing<S>& routing, const Batch& batch, State&) const {
+    detail::check_gate_forward(kWhere, *this, logits, routing, batch);
     const Index n = logits.cols();
     const auto scale = static_cast<S>(1 / options_.temperature);
     for (Index t = 0; t < logits.rows(); ++t) {
@@ -63,6 +63,7 @@ class TopPGate {
   template <class S>
   void backward(const Routing<S>& routing, MatrixView<const S> dweight, MatrixView<const S> dscores,
                 MatrixView<S> dlogits, State&) const {
+    detail::check_gate_backward(kWhere, routing, dweight, dscores, dlogits);
     for (Index t = 0; t < routing.tokens(); ++t) {
       softmax_row_backward(routing.scores.row(t), routing.num_experts(), 1 / options_.temperature,
                            dscores.row(t), routing.expert.row(t), dweight.row(t), top_k_,
@@ -71,6 +72,8 @@ class TopPGate {
   }
 
  private:
+  static constexpr auto* kWhere = "moe::TopPGate";
+
   Index top_k_ = 0;
   Options options_;
 };

@@ -94,8 +94,9 @@ class CosineRouter {
     }
   }
 
-  void forward(MatrixView<const S> x, MatrixView<S> logits, const Batch&, State& state,
+  void forward(MatrixView<const S> x, MatrixView<S> logits, const Batch& batch, State& state,
                ExecutorRef executor) const {
+    detail::check_router_forward("moe::CosineRouter::forward", *this, x, logits, batch);
     const Index t_count = x.rows(), r = projection.value.rows();
     const auto eps = static_cast<S>(options_.eps);
     MatrixView<S> tokens = state.projected.resize(t_count, r);
@@ -116,6 +117,9 @@ class CosineRouter {
   /// Back through the scale, the cosine, the two norms and the projection.
   void backward(MatrixView<const S> x, MatrixView<const S> dlogits, MatrixView<S> dx, State& state,
                 ExecutorRef executor) {
+    detail::check_router_backward("moe::CosineRouter::backward", *this, x, dlogits, dx);
+    detail::check_router_state("moe::CosineRouter::backward", state.projected.size(),
+                               x.rows() * projection.value.rows());
     const Index t_count = x.rows(), e_count = num_experts(), r = projection.value.rows();
     const auto eps = static_cast<S>(options_.eps);
     Buffer<S>& used = options_.normalize_tokens ? state.tokens : state.projected;

@@ -85,6 +85,7 @@ class HashRouter : public RouterWrapper<Base> {
   /// [0, V) in a row that is not padding; before anything is written.
   void forward(MatrixView<const Scalar> x, MatrixView<Scalar> logits, const Batch& batch,
                State& state, ExecutorRef executor) const {
+    detail::check_router_forward("moe::HashRouter::forward", *this, x, logits, batch);
     look_up(x.rows(), batch, state);
     base.forward(x, logits, batch, state, executor);
     for (Index t = 0; t < x.rows(); ++t) {
@@ -102,6 +103,8 @@ class HashRouter : public RouterWrapper<Base> {
   /// Only the logits of the table's experts came from Base.
   void backward(MatrixView<const Scalar> x, MatrixView<const Scalar> dlogits, MatrixView<Scalar> dx,
                 State& state, ExecutorRef executor) {
+    detail::check_router_backward("moe::HashRouter::backward", *this, x, dlogits, dx);
+    detail::check_router_state("moe::HashRouter::backward", state.entry.size(), x.rows());
     const MatrixView<Scalar> dbase = state.dbase.resize(x.rows(), num_experts());
     dbase.eigen().setZero();
     for (Index t = 0; t < x.rows(); ++t) {

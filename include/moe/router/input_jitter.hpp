@@ -45,6 +45,7 @@ class InputJitter : public RouterWrapper<Base> {
                State& state, ExecutorRef executor) const {
     state.jittered = batch.training && epsilon_ > 0;
     if (!state.jittered) return base.forward(x, logits, batch, state, executor);
+    detail::check_router_forward("moe::InputJitter::forward", *this, x, logits, batch);
     const Draws draws(batch, "router.input_jitter");
     const MatrixView<Scalar> factor = state.factor.resize(x.rows(), x.cols());
     const MatrixView<Scalar> input = state.input.resize(x.rows(), x.cols());
@@ -61,6 +62,8 @@ class InputJitter : public RouterWrapper<Base> {
   void backward(MatrixView<const Scalar> x, MatrixView<const Scalar> dlogits, MatrixView<Scalar> dx,
                 State& state, ExecutorRef executor) {
     if (!state.jittered) return base.backward(x, dlogits, dx, state, executor);
+    detail::check_router_backward("moe::InputJitter::backward", *this, x, dlogits, dx);
+    detail::check_router_state("moe::InputJitter::backward", state.factor.size(), x.size());
     const MatrixView<const Scalar> input(state.input.data(), x.rows(), x.cols());
     const MatrixView<Scalar> dinput = state.dinput.resize(x.rows(), x.cols());
     state.dinput.fill(Scalar(0));

@@ -78,6 +78,9 @@ class LearnedNoise : public RouterWrapper<Base> {
   /// sigmoid.
   void backward(MatrixView<const S> x, MatrixView<const S> dlogits, MatrixView<S> dx, State& state,
                 ExecutorRef executor) {
+    detail::check_router_backward("moe::LearnedNoise::backward", *this, x, dlogits, dx);
+    detail::check_router_state("moe::LearnedNoise::backward", state.noise.clean.size(),
+                               x.rows() * num_experts());
     const MatrixView<S> dclean = state.dclean.resize(x.rows(), num_experts());
     dclean.eigen() = dlogits.eigen() + state.noise.dclean.eigen();
     base.backward(x, dclean, dx, state, executor);

@@ -49,8 +49,9 @@ class LinearRouter {
   }
 
   /// logits_te = sum_d x_td W_ed + b_e.
-  void forward(MatrixView<const S> x, MatrixView<S> logits, const Batch&, State& state,
+  void forward(MatrixView<const S> x, MatrixView<S> logits, const Batch& batch, State& state,
                ExecutorRef executor) const {
+    detail::check_router_forward("moe::LinearRouter::forward", *this, x, logits, batch);
     linear_forward<S>(x, weight.value, bias.empty() ? nullptr : bias.value.data(), logits,
                       state.scratch, executor);
   }
@@ -58,6 +59,7 @@ class LinearRouter {
   /// dx += dlogits W, dW += dlogits^T x, db += sum_t dlogits_t.
   void backward(MatrixView<const S> x, MatrixView<const S> dlogits, MatrixView<S> dx, State& state,
                 ExecutorRef executor) {
+    detail::check_router_backward("moe::LinearRouter::backward", *this, x, dlogits, dx);
     detail::linear_backward_into<S>(weight, &bias, x, dlogits, dx, state.scratch, executor);
   }
 

@@ -59,11 +59,13 @@ class LogitCap : public RouterWrapper<Base> {
     }
   }
 
-  /// Throws std::invalid_argument unless the forward had Batch::training.
+  /// Throws std::invalid_argument unless the forward had Batch::training: an evaluation keeps no
+  /// slopes.
   void backward(MatrixView<const Scalar> x, MatrixView<const Scalar> dlogits, MatrixView<Scalar> dx,
                 State& state, ExecutorRef executor) {
-    detail::check_size("moe::LogitCap::backward", "the state", state.slope.size(), "slopes",
-                       "their number after a training forward", x.rows() * num_experts());
+    detail::check_router_backward("moe::LogitCap::backward", *this, x, dlogits, dx);
+    detail::check_router_state("moe::LogitCap::backward", state.slope.size(),
+                               x.rows() * num_experts());
     const MatrixView<Scalar> duncapped = state.duncapped.resize(x.rows(), num_experts());
     for (Index t = 0; t < x.rows(); ++t) {
       for (Index e = 0; e < num_experts(); ++e) {

@@ -74,6 +74,9 @@ class LogitNoise : public RouterWrapper<Base> {
   /// The noise is a constant: the clean logits get dlogits and what the losses gave them.
   void backward(MatrixView<const Scalar> x, MatrixView<const Scalar> dlogits, MatrixView<Scalar> dx,
                 State& state, ExecutorRef executor) {
+    detail::check_router_backward("moe::LogitNoise::backward", *this, x, dlogits, dx);
+    detail::check_router_state("moe::LogitNoise::backward", state.noise.clean.size(),
+                               x.rows() * num_experts());
     const MatrixView<Scalar> dclean = state.dclean.resize(x.rows(), num_experts());
     dclean.eigen() = dlogits.eigen() + state.noise.dclean.eigen();
     base.backward(x, dclean, dx, state, executor);

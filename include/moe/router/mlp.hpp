@@ -63,6 +63,7 @@ class MlpRouter {
   /// [T, E] or the router has no map for it.
   void forward(MatrixView<const S> x, MatrixView<S> logits, const Batch& batch, State& state,
                ExecutorRef executor) const {
+    detail::check_router_forward("moe::MlpRouter::forward", *this, x, logits, batch);
     take_previous(x.rows(), batch, state);
     const MatrixView<S> hidden = state.hidden.resize(x.rows(), w_in.value.rows());
     linear_forward<S>(x, w_in.value, nullptr, hidden, state.scratch, executor);
@@ -78,6 +79,9 @@ class MlpRouter {
   /// tanh' = 1 - tanh^2. Writes state.dprevious = dlogits M when the forward had previous logits.
   void backward(MatrixView<const S> x, MatrixView<const S> dlogits, MatrixView<S> dx, State& state,
                 ExecutorRef executor) {
+    detail::check_router_backward("moe::MlpRouter::backward", *this, x, dlogits, dx);
+    detail::check_router_state("moe::MlpRouter::backward", state.hidden.size(),
+                               x.rows() * w_in.value.rows());
     const Index t_count = x.rows(), m = w_in.value.rows();
     const MatrixView<const S> hidden(state.hidden.data(), t_count, m);
     const MatrixView<S> dhidden = state.dhidden.resize(t_count, m);

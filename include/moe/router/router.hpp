@@ -7,10 +7,43 @@
 #include <string_view>
 
 #include "moe/core/batch.hpp"
+#include "moe/core/error.hpp"
 #include "moe/core/executor.hpp"
 #include "moe/core/parameter.hpp"
 
 MOE_NAMESPACE_BEGIN
+
+namespace detail {
+
+/// What every router's forward asks first, before it writes: x [T, D], logits [T, E], a mask of T.
+/// Throws std::invalid_argument.
+template <class R, class S>
+void check_router_forward(std::string_view function, const R& router, MatrixView<const S> x,
+                          MatrixView<S> logits, const Batch& batch) {
+  check_size(function, "x", x.cols(), "columns", "the router's model_dim", router.model_dim());
+  check_shape(function, "logits", logits, x.rows(), router.num_experts());
+  if (!batch.mask.empty()) {
+    check_size(function, "mask", std::ssize(batch.mask), "values", "the number of tokens",
+               x.rows());
+  }
+}
+
+/// And its backward; an empty dx is allowed and skipped.
+template <class R, class S>
+void check_router_backward(std::string_view function, const R& router, MatrixView<const S> x,
+                           MatrixView<const S> dlogits, MatrixView<S> dx) {
+  check_size(function, "x", x.cols(), "columns", "the router's model_dim", router.model_dim());
+  check_shape(function, "dlogits", dlogits, x.rows(), router.num_experts());
+  if (!dx.empty()) check_shape(function, "dx", dx, x.rows(), router.model_dim());
+}
+
+/// The state must have the size that the forward of this x gave it.
+inline void check_router_state(std::string_view function, Index size, Index expected) {
+  check_size(function, "the state", size, "values", "their number after the forward of x",
+             expected);
+}
+
+}  // namespace detail
 
 /// A policy that scores experts. `State` is memory of one call, kept in the workspace or tape
 /// (NoState when nothing is needed).

@@ -29,10 +29,15 @@ class UniformRouter {
   Index model_dim() const { return dims_.model_dim; }
   Index num_experts() const { return dims_.num_experts; }
 
-  void forward(MatrixView<const S>, MatrixView<S> logits, const Batch&, State&, ExecutorRef) const {
+  void forward(MatrixView<const S> x, MatrixView<S> logits, const Batch& batch, State&,
+               ExecutorRef) const {
+    detail::check_router_forward("moe::UniformRouter::forward", *this, x, logits, batch);
     logits.eigen().setZero();
   }
-  void backward(MatrixView<const S>, MatrixView<const S>, MatrixView<S>, State&, ExecutorRef) {}
+  void backward(MatrixView<const S> x, MatrixView<const S> dlogits, MatrixView<S> dx, State&,
+                ExecutorRef) {
+    detail::check_router_backward("moe::UniformRouter::backward", *this, x, dlogits, dx);
+  }
 
   template <class F>
   void visit_parameters(F&&) {}
