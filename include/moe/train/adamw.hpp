@@ -5,7 +5,6 @@
 #pragma once
 
 #include <cmath>
-#include <vector>
 
 #include "moe/train/slots.hpp"
 
@@ -13,8 +12,9 @@ MOE_NAMESPACE_BEGIN
 
 /// m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2;
 /// w -= lr * ((m / (1 - b1^n)) / (sqrt(v / (1 - b2^n)) + eps) + weight_decay * w)
-/// (Loshchilov & Hutter 2019, as in PyTorch), n the steps this parameter has had. Row vectors (biases) are not decayed. Works on
-/// anything with visit_parameters; frozen parameters are left alone and hold no state.
+/// (Loshchilov & Hutter 2019, as in PyTorch), n the steps this parameter has had. Row vectors
+/// (biases) are not decayed. Works on anything with visit_parameters; frozen parameters are left
+/// alone, and hold no state unless they trained before (OptimizerState::forget_frozen).
 template <class S>
 class AdamW {
  public:
@@ -29,7 +29,11 @@ class AdamW {
   explicit AdamW(const Options& options = {}) : options_(options) {}
 
   /// Calls of step.
-  Index steps() const { return steps_; }
+  Index steps() const { return state_.steps; }
+
+  /// To be saved, loaded, and taken along when a layer grows.
+  OptimizerState<S>& state() { return state_; }
+  const OptimizerState<S>& state() const { return state_; }
 
   /// One step with the learning rate of the options, or with `lr` from a schedule. Throws
   /// std::invalid_argument when the parameters are not those of the first step.
@@ -39,16 +43,13 @@ class AdamW {
   }
   template <class M>
   void step(M& module, double lr) {
-    first_.check(module, "moe::AdamW::step");
-    second_.check(module, "moe::AdamW::step");
-    ++steps_;
-    std::size_t i = 0, visited = 0;
-    module.visit_parameters([&](std::string_view, Parameter<S>&) { ++visited; });
-    counts_.resize(visited);
+    state_.check(module, "moe::AdamW::step");
+    ++state_.steps;
+    std::size_t i = 0;
     module.visit_parameters([&](std::string_view, Parameter<S>& p) {
-      const std::size_t n = i++;
+      ParameterState<S>& slot = state_.parameters[i++];
       if (!p.trainable || p.grad.size() == 0) return;
-      update(p, first_[n], second_[n], ++counts_[n], lr);
+      update(p, slot.first, slot.second, ++slot.steps, lr);
     });
   }
 
@@ -77,9 +78,7 @@ class AdamW {
   }
 
   Options options_;
-  Index steps_ = 0;
-  std::vector<Index> counts_;  // steps of each parameter
-  detail::OptimizerSlots<S> first_, second_;
+  OptimizerState<S> state_;
 };
 
 MOE_NAMESPACE_END

@@ -29,12 +29,13 @@ class Sgd {
   }
   template <class M>
   void step(M& module, double lr) {
-    velocity_.check(module, "moe::Sgd::step");
+    state_.check(module, "moe::Sgd::step");
+    ++state_.steps;
     const auto rate = static_cast<S>(lr), momentum = static_cast<S>(options_.momentum),
                decay = static_cast<S>(options_.weight_decay);
     std::size_t i = 0;
     module.visit_parameters([&](std::string_view, Parameter<S>& p) {
-      auto& v = velocity_[i++];
+      Matrix<S>& v = state_.parameters[i++].first;
       if (!p.trainable || p.grad.size() == 0) return;
       if (options_.momentum == 0) {
         p.value.array() -= rate * (p.grad.array() + decay * p.value.array());
@@ -46,9 +47,13 @@ class Sgd {
     });
   }
 
+  /// To be saved, loaded, and taken along when a layer grows.
+  OptimizerState<S>& state() { return state_; }
+  const OptimizerState<S>& state() const { return state_; }
+
  private:
   Options options_;
-  detail::OptimizerSlots<S> velocity_;
+  OptimizerState<S> state_;
 };
 
 MOE_NAMESPACE_END

@@ -1,47 +1,101 @@
 // SPDX-FileCopyrightText: 2026 the moe authors
 // SPDX-License-Identifier: MIT
 //
-// Per-parameter memory of an optimizer, matched to parameters by the order in which they are
-// visited.
+// What optimizers remember of each parameter, matched by name and order of visiting.
 #pragma once
 
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "moe/core/error.hpp"
 #include "moe/core/parameter.hpp"
 
 MOE_NAMESPACE_BEGIN
-namespace detail {
 
-/// One matrix per visited parameter, empty until the parameter first trains.
+/// What an optimizer remembers of one parameter. A matrix is empty until the parameter first trains.
 template <class S>
-class OptimizerSlots {
- public:
-  /// Sizes itself on first use; later throws if the module is not the same. Changes nothing on a
-  /// throw.
+struct ParameterState {
+  std::string name;  ///< of the parameter, as visited
+  Index steps = 0;   ///< AdamW: steps this parameter has had
+  Matrix<S> first;   ///< AdamW: m, the mean gradient; Sgd: the velocity
+  Matrix<S> second;  ///< AdamW: v, the mean square; Sgd: empty
+};
+
+/// All that an optimizer remembers. Plain data: to save a training, save it; to go on, put it back.
+template <class S>
+struct OptimizerState {
+  Index steps = 0;                            ///< calls of step
+  std::vector<ParameterState<S>> parameters;  ///< in order of visiting, empty before the first step
+
+  /// Sizes itself on first use; later throws std::invalid_argument unless the module visits the same
+  /// parameters in the same order and shapes. Changes nothing on a throw.
   template <class M>
   void check(M& module, std::string_view function) {
     std::size_t count = 0;
+    module.visit_parameters([&](std::string_view, Parameter<S>&) { ++count; });
+    if (parameters.empty()) adopt(module);
+    if (parameters.size() != count) {
+      detail::fail(function, "the module has ", count, " parameters, the optimizer's state is for ",
+                   parameters.size());
+    }
+    std::size_t i = 0;
     module.visit_parameters([&](std::string_view name, Parameter<S>& p) {
-      const std::size_t i = count++;
-      if (i >= slots_.size() || slots_[i].size() == 0) return;
-      if (slots_[i].rows() != p.value.rows() || slots_[i].cols() != p.value.cols()) {
-        fail(function, name, " is [", p.value.rows(), ", ", p.value.cols(),
-             "], the optimizer's state is [", slots_[i].rows(), ", ", slots_[i].cols(), "]");
+      const ParameterState<S>& slot = parameters[i++];
+      if (slot.name != name) {
+        detail::fail(function, "parameter ", i - 1, " is ", name, ", the optimizer's state is for ",
+                     slot.name, "; OptimizerState::adopt takes another module");
+      }
+      if (slot.first.size() == 0) return;
+      if (slot.first.rows() != p.value.rows() || slot.first.cols() != p.value.cols()) {
+        detail::fail(function, name, " is [", p.value.rows(), ", ", p.value.cols(),
+                     "], the optimizer's state is [", slot.first.rows(), ", ", slot.first.cols(),
+                     "]");
       }
     });
-    if (slots_.empty()) slots_.resize(count);
-    if (slots_.size() != count) {
-      fail(function, "the module has ", count, " parameters, the optimizer's state is for ",
-           slots_.size());
-    }
   }
 
-  Matrix<S>& operator[](std::size_t i) { return slots_[i]; }
+  /// Takes `module` as the one to train from now on: what has the name and the shape of a parameter
+  /// follows it, the others start anew, state without a parameter is dropped. For parameters that
+  /// came or went, such as adapters. When experts moved, their names did too: see moe::follow.
+  template <class M>
+  void adopt(M& module) {
+    std::vector<ParameterState<S>> next;
+    module.visit_parameters([&](std::string_view name, Parameter<S>& p) {
+      ParameterState<S>* old = find(name);
+      const bool fits = old != nullptr && old->first.rows() == p.value.rows() &&
+                        old->first.cols() == p.value.cols();
+      next.push_back(fits ? *old : ParameterState<S>{.name = std::string(name)});
+    });
+    parameters = std::move(next);
+  }
 
- private:
-  std::vector<Matrix<S>> slots_;
+  /// Gives back the memory of what is frozen. Thawed again, it starts as if new.
+  template <class M>
+  void forget_frozen(M& module) {
+    if (parameters.empty()) return;
+    check(module, "moe::OptimizerState::forget_frozen");
+    std::size_t i = 0;
+    module.visit_parameters([&](std::string_view name, Parameter<S>& p) {
+      ParameterState<S>& slot = parameters[i++];
+      if (!p.trainable) slot = {.name = std::string(name)};
+    });
+  }
+
+  /// The state of the parameter of this name, null when there is none.
+  ParameterState<S>* find(std::string_view name) {
+    for (ParameterState<S>& slot : parameters) {
+      if (slot.name == name) return &slot;
+    }
+    return nullptr;
+  }
+
+  /// Values held, over all parameters.
+  Index size() const {
+    Index values = 0;
+    for (const auto& slot : parameters) values += slot.first.size() + slot.second.size();
+    return values;
+  }
 };
 
-}  // namespace detail
 MOE_NAMESPACE_END
