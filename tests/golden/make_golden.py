@@ -36,6 +36,18 @@ def gated_ffn(act):
         p["w_out"], p.get("b_out"))
 
 
+def gpt_oss(alpha, limit):
+    """openai/gpt-oss: the rows of one matrix are gate, up, gate, up ..."""
+    def expert(x, p):
+        w1 = torch.stack([p["w_gate"], p["w_in"]], dim=1).flatten(0, 1)
+        b1 = torch.stack([p["b_gate"], p["b_in"]], dim=1).flatten()
+        h = F.linear(x, w1, b1)
+        gate, up = h[..., ::2].clamp(max=limit), h[..., 1::2].clamp(min=-limit, max=limit)
+        assert (h[..., ::2] > limit).any() and (h[..., 1::2].abs() > limit).any()
+        return F.linear(gate * torch.sigmoid(alpha * gate) * (up + 1), p["w_out"], p["b_out"])
+    return expert
+
+
 def make_case(name, seed, tokens, d, h, experts, k, expert, shapes, router_bias, renormalize,
               capacity_factor=None, balance=0.0, z=0.0):
     generator = torch.Generator().manual_seed(seed)
@@ -103,6 +115,7 @@ def make_optimizer(name, make):
 plain = lambda d, h: {"w_in": (h, d), "w_out": (d, h)}
 biased = lambda d, h: {"w_in": (h, d), "w_out": (d, h), "b_in": (h,), "b_out": (d,)}
 gated = lambda d, h: {"w_gate": (h, d), "w_in": (h, d), "w_out": (d, h)}
+gated_biased = lambda d, h: gated(d, h) | {"b_gate": (h,), "b_in": (h,), "b_out": (d,)}
 
 make_case("gelu_top2.txt", seed=1, tokens=12, d=6, h=9, experts=5, k=2, expert=ffn(F.gelu),
           shapes=biased, router_bias=True, renormalize=True)
@@ -111,6 +124,8 @@ make_case("swiglu_top3.txt", seed=2, tokens=15, d=7, h=5, experts=8, k=3, expert
 make_case("switch_top1.txt", seed=3, tokens=20, d=6, h=8, experts=4, k=1, expert=ffn(F.relu),
           shapes=plain, router_bias=False, renormalize=False, capacity_factor=1.0, balance=0.1,
           z=0.05)
+make_case("clamped_top2.txt", seed=4, tokens=14, d=6, h=7, experts=5, k=2,
+          expert=gpt_oss(1.702, 0.9), shapes=gated_biased, router_bias=True, renormalize=True)
 make_optimizer("adamw.txt", lambda w, b: torch.optim.AdamW(
     [{"params": [w], "weight_decay": 0.1}, {"params": [b], "weight_decay": 0.0}],
     lr=0.05, betas=(0.8, 0.95), eps=1e-6))

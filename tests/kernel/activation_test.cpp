@@ -64,6 +64,7 @@ void exactly(Activation kind, long double z, long double& value, long double& sl
       return;
     }
     case Activation::identity:
+    case Activation::clamped_swiglu:  // of two arguments: clamped_test.cpp
       value = z, slope = 1;
       return;
   }

@@ -152,6 +152,7 @@ inline void activation_f64(Activation a, double z, double& value, double& slope)
       slope = 1 / (1 + std::exp(-z)) + z * std::exp(-z) / std::pow(1 + std::exp(-z), 2);
       return;
     case Activation::identity:
+    case Activation::clamped_swiglu:  // of two arguments: clamped_test.cpp
       value = z, slope = 1;
       return;
   }

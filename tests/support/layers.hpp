@@ -125,6 +125,8 @@ inline naive::Activation to_naive(moe::Activation activation) {
       return naive::Activation::gelu_tanh;
     case moe::Activation::silu:
       return naive::Activation::silu;
+    case moe::Activation::clamped_swiglu:
+      return naive::Activation::clamped_swiglu;
     default:
       return naive::Activation::identity;
   }
@@ -132,9 +134,10 @@ inline naive::Activation to_naive(moe::Activation activation) {
 
 template <class ExpertType>
 naive::Expert to_naive_expert(const ExpertType& x) {
-  return {x.shape().gated,        to_naive(x.shape().activation), to_table(x.w_gate.value),
-          to_table(x.w_in.value), to_table(x.w_out.value),        to_row(x.b_gate.value),
-          to_row(x.b_in.value),   to_row(x.b_out.value)};
+  return {x.shape().gated,         to_naive(x.shape().activation), to_table(x.w_gate.value),
+          to_table(x.w_in.value),  to_table(x.w_out.value),        to_row(x.b_gate.value),
+          to_row(x.b_in.value),    to_row(x.b_out.value),          x.shape().clamped.alpha,
+          x.shape().clamped.limit, x.shape().clamped.offset};
 }
 
 template <class Layer>

@@ -18,13 +18,14 @@ namespace naive {
 using Row = std::vector<double>;
 using Table = std::vector<Row>;  // Table[t] is the row of token t
 
-enum class Activation { identity, relu, gelu, gelu_tanh, silu };
+enum class Activation { identity, relu, gelu, gelu_tanh, silu, clamped_swiglu };
 
 struct Expert {
   bool gated = false;
   Activation activation = Activation::identity;
-  Table w_gate, w_in, w_out;  // [H, D], [H, D], [D, H]
-  Row b_gate, b_in, b_out;    // [H], [H], [D]; empty: none
+  Table w_gate, w_in, w_out;                    // [H, D], [H, D], [D, H]
+  Row b_gate, b_in, b_out;                      // [H], [H], [D]; empty: none
+  double alpha = 1.702, limit = 7, offset = 1;  // of clamped_swiglu
 };
 
 struct Layer {
@@ -59,9 +60,17 @@ inline double activate(Activation activation, double z) {
     case Activation::silu:
       return z / (1 + std::exp(-z));
     case Activation::identity:
+    case Activation::clamped_swiglu:  // of two arguments, see below
       break;
   }
   return z;
+}
+
+/// gpt-oss: min(g, limit) sigmoid(alpha min(g, limit)) (clamp(u) + offset).
+inline double clamped_swiglu(const Expert& expert, double gate, double up) {
+  const double g = std::min(gate, expert.limit);
+  const double u = std::max(-expert.limit, std::min(up, expert.limit));
+  return g / (1 + std::exp(-expert.alpha * g)) * (u + expert.offset);
 }
 
 /// W x + b
@@ -98,6 +107,12 @@ inline Row expert_output(const Expert& expert, const Row& x, double& kink_margin
   for (std::size_t j = 0; j < hidden.size(); ++j) {
     if (expert.activation == Activation::relu) {
       kink_margin = std::min(kink_margin, std::abs(bent[j]));
+    }
+    if (expert.activation == Activation::clamped_swiglu) {
+      kink_margin = std::min({kink_margin, std::abs(bent[j] - expert.limit),
+                              std::abs(std::abs(hidden[j]) - expert.limit)});
+      hidden[j] = clamped_swiglu(expert, bent[j], hidden[j]);
+      continue;
     }
     const double a = activate(expert.activation, bent[j]);
     hidden[j] = expert.gated ? a * hidden[j] : a;

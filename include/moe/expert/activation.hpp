@@ -25,6 +25,11 @@ struct GeluTanh {
 struct Silu {
   static constexpr Activation kActivation = Activation::silu;
 };
+/// SiLU of a clamped gate times a clamped and shifted up projection, GatedFfn only: the SwiGLU of
+/// gpt-oss and DeepSeek-V4. Its numbers are an option of the expert, see ClampedSwiglu.
+struct ClampedSilu {
+  static constexpr Activation kActivation = Activation::clamped_swiglu;
+};
 
 template <class A>
 concept ActivationName = requires {

@@ -15,15 +15,28 @@
 
 MOE_NAMESPACE_BEGIN
 
+/// What an FFN expert can be built with.
+template <ActivationName Act>
+struct FfnOptions {
+  bool bias = false;
+};
+template <>
+struct FfnOptions<ClampedSilu> {
+  bool bias = false;
+  ClampedSwiglu clamped{};
+};
+
 /// y = act(x w_in^T + b_in) w_out^T + b_out, or with `IsGated` (Shazeer 2020, "GLU variants improve
 /// transformer") y = (act(x w_gate^T + b_gate) * (x w_in^T + b_in)) w_out^T + b_out. Weights as in
 /// a PyTorch Linear: w_gate, w_in [H, D], w_out [D, H].
 template <class S, ActivationName Act, bool IsGated>
 class FfnExpert {
+  static constexpr bool kClamped = Act::kActivation == Activation::clamped_swiglu;
+  static_assert(IsGated || !kClamped,
+                "moe::Ffn: ClampedSilu needs a gate and an up projection; use moe::GatedFfn");
+
  public:
-  struct Options {
-    bool bias = false;
-  };
+  using Options = FfnOptions<Act>;
 
   /// Memory of a call on this expert alone. Inside a layer the grouped call keeps its own.
   struct State {
@@ -51,10 +64,14 @@ class FfnExpert {
   FfnExpert() = default;
 
   /// Uniform weights in +-1/sqrt(fan in). Throws std::invalid_argument unless D and H are at
-  /// least 1.
+  /// least 1, and the numbers of ClampedSilu above 0.
   FfnExpert(const Dims& dims, const Options& options, Random& random) {
     detail::check_positive("moe::FfnExpert", "model_dim", dims.model_dim);
     detail::check_positive("moe::FfnExpert", "hidden_dim", dims.hidden_dim);
+    if constexpr (kClamped) {
+      clamped = options.clamped;
+      check_clamped("moe::FfnExpert");
+    }
     const auto make = [&](Parameter<S>& p, Index rows, Index cols, Index fan_in) {
       p = Parameter<S>(rows, cols);
       p.init_uniform(random, fan_in);
@@ -70,12 +87,13 @@ class FfnExpert {
   }
 
   FfnShape shape() const {
-    return {w_in.value.cols(), w_in.value.rows(), Act::kActivation, IsGated};
+    return {w_in.value.cols(), w_in.value.rows(), Act::kActivation, IsGated, clamped};
   }
 
   /// Throws std::invalid_argument unless every weight is there and has the shape of an expert of
   /// `expected`: weights are public, to be loaded, and the kernels take their word.
   void check_shapes(std::string_view function, const FfnShape& expected) const {
+    if constexpr (kClamped) check_clamped(function);
     const Index d = expected.model_dim, h = expected.hidden_dim;
     const auto check = [&](std::string_view name, const Parameter<S>& p, Index rows, Index cols) {
       detail::check_shape<const S>(function, name, p.value, rows, cols);
@@ -154,19 +172,31 @@ class FfnExpert {
     visit("b_out", b_out);
   }
 
-  Parameter<S> w_gate;  ///< [H, D], empty when not gated
-  Parameter<S> w_in;    ///< [H, D], the "up" projection of a gated FFN
-  Parameter<S> w_out;   ///< [D, H]
-  Parameter<S> b_gate;  ///< [1, H] or empty
-  Parameter<S> b_in;    ///< [1, H] or empty
-  Parameter<S> b_out;   ///< [1, D] or empty
+  Parameter<S> w_gate;      ///< [H, D], empty when not gated
+  Parameter<S> w_in;        ///< [H, D], the "up" projection of a gated FFN
+  Parameter<S> w_out;       ///< [D, H]
+  Parameter<S> b_gate;      ///< [1, H] or empty
+  Parameter<S> b_in;        ///< [1, H] or empty
+  Parameter<S> b_out;       ///< [1, D] or empty
+  ClampedSwiglu clamped{};  ///< of ClampedSilu, unused by others
+
+ private:
+  void check_clamped(std::string_view function) const {
+    const auto check = [&](std::string_view name, double value) {
+      if (!(value > 0)) {
+        detail::fail(function, "the clamped SwiGLU's ", name, " is ", value, ", expected above 0");
+      }
+    };
+    check("alpha", clamped.alpha);
+    check("limit", clamped.limit);
+  }
 };
 
 /// Linear - activation - Linear, e.g. Ffn<float, Relu> (Switch) or Ffn<float, Gelu>.
 template <class S, ActivationName Act = Gelu>
 using Ffn = FfnExpert<S, Act, false>;
 
-/// Gated FFN: SwiGLU with Silu, GeGLU with Gelu, ReGLU with Relu.
+/// Gated FFN: SwiGLU with Silu, GeGLU with Gelu, ReGLU with Relu, gpt-oss's with ClampedSilu.
 template <class S, ActivationName Act = Silu>
 using GatedFfn = FfnExpert<S, Act, true>;
 

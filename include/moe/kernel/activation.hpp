@@ -45,6 +45,7 @@ inline void activate_f64(Activation kind, double& x, double& slope) {
       return;
     }
     case Activation::identity:
+    case Activation::clamped_swiglu:  // not of one argument, see clamped-inl.hpp
       break;
   }
   slope = 1;

@@ -44,7 +44,7 @@ typename F::T dot(const typename F::T* a, const typename F::T* b, Index n) {
   return reduce<F>(sum);
 }
 
-template <class F>
+template <class F, bool kClamped>
 MOE_ALWAYS_INLINE void activate_lanes(const ActivateArgs<typename F::T>& g, Index row, Index col,
                                       const typename F::T* c, typename F::V weight, Index n) {
   using T = typename F::T;
@@ -58,15 +58,19 @@ MOE_ALWAYS_INLINE void activate_lanes(const ActivateArgs<typename F::T>& g, Inde
     V gate = F::load(c);
     if (g.b_gate != nullptr) gate = F::add(gate, load_part<F>(g.b_gate + col, n));
     if (g.saved_gate != nullptr) store_part<F>(g.saved_gate + at, gate, n);
-    hidden = F::mul(weight, F::mul(Math<F>::activate(g.activation, gate), in));
+    if constexpr (kClamped) {
+      hidden = F::mul(weight, ClampedLanes<F>(g.clamped, gate, in).product());
+    } else {
+      hidden = F::mul(weight, F::mul(Math<F>::activate(g.activation, gate), in));
+    }
   } else {
     hidden = F::mul(weight, Math<F>::activate(g.activation, in));
   }
   store_part<F>(g.hidden + at, hidden, n);
 }
 
-template <class F>
-void activate(const ActivateArgs<typename F::T>& g) {
+template <class F, bool kClamped>
+void activate_rows(const ActivateArgs<typename F::T>& g) {
   using T = typename F::T;
   for (Index r = 0; r < g.rows; ++r) {
     const typename F::V weight = F::set1(g.weight != nullptr ? g.weight[r] : T(1));
@@ -74,9 +78,16 @@ void activate(const ActivateArgs<typename F::T>& g) {
     for (Index col = 0; col < g.cols; col += F::W) {
       // Gated: kHalf columns per panel of 2 kHalf lanes.
       const Index lane = g.gated ? col / kHalf<T> * kLanes<T> + col % kHalf<T> : col;
-      activate_lanes<F>(g, r, col, c + lane, weight, g.cols - col);
+      activate_lanes<F, kClamped>(g, r, col, c + lane, weight, g.cols - col);
     }
   }
+}
+
+template <class F>
+void activate(const ActivateArgs<typename F::T>& g) {
+  // A loop of its own: the other activations must not carry the numbers of this one.
+  if (g.gated && g.activation == Activation::clamped_swiglu) return activate_rows<F, true>(g);
+  activate_rows<F, false>(g);
 }
 
 template <class F>
@@ -97,7 +108,7 @@ void store_rows(const StoreArgs<typename F::T>& g) {
 }
 
 /// One vector of ActivateBackwardArgs; returns a, the unweighted expert activation.
-template <class F>
+template <class F, bool kClamped>
 MOE_ALWAYS_INLINE typename F::V backward_lanes(const ActivateBackwardArgs<typename F::T>& g,
                                                Index at, typename F::V da, typename F::V weight,
                                                Index n) {
@@ -105,7 +116,12 @@ MOE_ALWAYS_INLINE typename F::V backward_lanes(const ActivateBackwardArgs<typena
   const V in = load_part<F>(g.in + at, n);
   const V dz = F::mul(weight, da);
   V value, slope, a;
-  if (g.gated) {
+  if constexpr (kClamped) {
+    const ClampedLanes<F> lanes(g.clamped, load_part<F>(g.gate + at, n), in);
+    a = lanes.product();
+    store_part<F>(g.gate + at, lanes.gate_gradient(dz), n);
+    store_part<F>(g.in + at, lanes.up_gradient(dz), n);
+  } else if (g.gated) {
     Math<F>::activate_both(g.activation, load_part<F>(g.gate + at, n), value, slope);
     a = F::mul(value, in);
     store_part<F>(g.gate + at, F::mul(F::mul(dz, in), slope), n);
@@ -119,8 +135,8 @@ MOE_ALWAYS_INLINE typename F::V backward_lanes(const ActivateBackwardArgs<typena
   return a;
 }
 
-template <class F>
-void activate_backward(const ActivateBackwardArgs<typename F::T>& g) {
+template <class F, bool kClamped>
+void activate_backward_rows(const ActivateBackwardArgs<typename F::T>& g) {
   using T = typename F::T;
   for (Index r = 0; r < g.rows; ++r) {
     const typename F::V weight = F::set1(g.weight[r]);
@@ -131,7 +147,7 @@ void activate_backward(const ActivateBackwardArgs<typename F::T>& g) {
         const Index col = first + lane;
         const Index n = g.cols - col;
         const typename F::V da = load_part<F>(g.c + r * g.ldc + col, n);
-        const typename F::V a = backward_lanes<F>(g, r * g.ldh + col, da, weight, n);
+        const typename F::V a = backward_lanes<F, kClamped>(g, r * g.ldh + col, da, weight, n);
         auto& s = sum[lane % kHalf<T> / F::W];
         // Lanes past the end: da is zero there, and a must not turn that into NaN.
         s = F::fma(da, a, s);
@@ -139,6 +155,14 @@ void activate_backward(const ActivateBackwardArgs<typename F::T>& g) {
       g.dot[r * g.lddot + first / kLanes<T>] = reduce<F>(sum);
     }
   }
+}
+
+template <class F>
+void activate_backward(const ActivateBackwardArgs<typename F::T>& g) {
+  if (g.gated && g.activation == Activation::clamped_swiglu) {
+    return activate_backward_rows<F, true>(g);
+  }
+  activate_backward_rows<F, false>(g);
 }
 
 template <class F>

@@ -97,7 +97,7 @@ class FfnBackward {
                                 shape_.gated ? saved_.gate.data() + at : nullptr,
                                 saved_.in.data() + at, scratch_.hidden.data() + at, h,
                                 scratch_.dot.data() + slot * hidden_panels() + c.panel,
-                                hidden_panels()});
+                                hidden_panels(), shape_.clamped});
     });
   }
 

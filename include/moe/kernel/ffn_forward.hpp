@@ -152,7 +152,7 @@ class FfnForward {
                        shape_.activation, at(w.b_gate, col), at(w.b_in, col),
                        rows_.weight.data() + first, scratch_.hidden.data() + first * h + col,
                        saved_ && shape_.gated ? saved_->gate.data() + first * h + col : nullptr,
-                       saved_ ? saved_->in.data() + first * h + col : nullptr, h});
+                       saved_ ? saved_->in.data() + first * h + col : nullptr, h, shape_.clamped});
     });
   }
 

@@ -8,6 +8,7 @@
 #include "moe/kernel/math-inl.hpp"
 #include "moe/kernel/pack-inl.hpp"
 #include "moe/kernel/tile-inl.hpp"
+#include "moe/kernel/clamped-inl.hpp"
 #include "moe/kernel/epilogue-inl.hpp"
 #include "moe/kernel/rows-inl.hpp"
 #include "moe/kernel/table-inl.hpp"

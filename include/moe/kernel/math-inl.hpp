@@ -121,6 +121,7 @@ struct Math<F32> {
         return F::mul(x, sigmoid(gelu_tanh_argument(clamp(x, 15.0f))));
       }
       case Activation::identity:
+      case Activation::clamped_swiglu:  // not of one argument, see clamped-inl.hpp
         break;
     }
     return z;
@@ -160,6 +161,7 @@ struct Math<F32> {
         return;
       }
       case Activation::identity:
+      case Activation::clamped_swiglu:  // not of one argument, see clamped-inl.hpp
         break;
     }
     value = z;
@@ -177,6 +179,16 @@ struct Math<F64> {
     F::store(lane, x);
     for (double& a : lane) a = std::exp(a);
     return F::load(lane);
+  }
+  static void sigmoid_both(V x, V& s, V& rest) {
+    double lane[F::W], other[F::W];
+    F::store(lane, x);
+    for (Index i = 0; i < F::W; ++i) {
+      other[i] = 1 / (1 + std::exp(lane[i]));
+      lane[i] = 1 / (1 + std::exp(-lane[i]));
+    }
+    s = F::load(lane);
+    rest = F::load(other);
   }
   static V activate(Activation kind, V z) {
     V value, slope;

@@ -14,11 +14,24 @@ MOE_NAMESPACE_BEGIN
 
 /// Elementwise nonlinearity of an expert. For gated experts it is applied to the gate projection.
 enum class Activation : std::uint8_t {
-  identity,   ///< z
-  relu,       ///< max(z, 0)
-  gelu,       ///< z * Phi(z), Phi the normal distribution (Hendrycks & Gimpel 2016)
-  gelu_tanh,  ///< its tanh approximation: z/2 (1 + tanh(sqrt(2/pi) (z + 0.044715 z^3)))
-  silu,       ///< z * sigmoid(z)
+  identity,        ///< z
+  relu,            ///< max(z, 0)
+  gelu,            ///< z * Phi(z), Phi the normal distribution (Hendrycks & Gimpel 2016)
+  gelu_tanh,       ///< its tanh approximation: z/2 (1 + tanh(sqrt(2/pi) (z + 0.044715 z^3)))
+  silu,            ///< z * sigmoid(z)
+  clamped_swiglu,  ///< gated experts only: acts on gate and up together, see ClampedSwiglu
+};
+
+/// The numbers of Activation::clamped_swiglu, for gate g and up u:
+///   min(g, limit) * sigmoid(alpha * min(g, limit)) * (clamp(u, -limit, limit) + offset)
+/// gpt-oss: {1.702, 7, 1}; DeepSeek-V4: {1, 10, 0}. Gradients pass a bound when it is just met, as in
+/// PyTorch's clamp.
+struct ClampedSwiglu {
+  double alpha = 1.702;  ///< above 0
+  double limit = 7;      ///< above 0
+  double offset = 1;
+
+  bool operator==(const ClampedSwiglu&) const = default;
 };
 
 /// Rows grouped by expert (CSR), as a Plan holds them. Rows of one expert are in ascending token
@@ -60,6 +73,9 @@ struct FfnShape {
   Index hidden_dim = 0;
   Activation activation = Activation::identity;
   bool gated = false;
+  ClampedSwiglu clamped{};  ///< of Activation::clamped_swiglu, unused by others
+
+  bool operator==(const FfnShape&) const = default;
 };
 
 MOE_NAMESPACE_END

@@ -65,7 +65,7 @@ struct PackArgs {
 
 /// First product's epilogue. c is [rows, panels]: gated panels hold kHalf gate lanes, then the
 /// kHalf matching up lanes. hidden = weight * act(gate + b_gate) * (in + b_in), or weight * act(in
-/// + b_in).
+/// + b_in); clamped_swiglu: see ClampedSwiglu.
 template <class S>
 struct ActivateArgs {
   const S* c;
@@ -81,6 +81,7 @@ struct ActivateArgs {
   S* saved_gate;  ///< pre-activations, or null
   S* saved_in;
   Index ldh;  ///< of hidden and saved
+  ClampedSwiglu clamped{};
 };
 
 /// Last product's epilogue: y[row(r)] = or += c[r] + weight[r] * bias. `token` null: row(r) = r;
@@ -116,6 +117,7 @@ struct ActivateBackwardArgs {
   Index ldh;
   S* dot;  ///< [rows, lddot], one value per panel
   Index lddot;
+  ClampedSwiglu clamped{};
 };
 
 /// sum[j] += the chain over r ascending, from zero, of weight[r] * x[row(r)][j]; `weight` null: 1.
