@@ -11,6 +11,7 @@
 #include "moe/expert/ffn.hpp"
 #include "moe/expert/group.hpp"
 #include "moe/gate/top_k.hpp"
+#include "moe/layer/parts.hpp"
 #include "moe/layer/routed_tape.hpp"
 #include "moe/router/linear.hpp"
 
@@ -69,7 +70,9 @@ class MoeLayer {
   /// A new layer with random weights; the same seed gives the same layer. Throws
   /// std::invalid_argument on sizes below 1, K > E, or a bad capacity factor.
   explicit MoeLayer(const Config& config, std::uint64_t seed = 0)
-      : MoeLayer{make_router(config, seed), make_gate(config), make_experts(config, seed),
+      : MoeLayer{make_router(config, seed), make_gate(config),
+                 detail::make_experts<ExpertType>(config.dims(), config.expert, config.num_experts,
+                                                  seed),
                  config.capacity} {}  // braces: router first, so that the first mistake is named
 
   /// A layer from its parts. Throws std::invalid_argument when they do not fit one another.
@@ -143,18 +146,9 @@ class MoeLayer {
   /// this order.
   template <class F>
   void visit_parameters(F&& f) {
-    std::string full;
-    const auto visit = [&](const std::string& prefix, auto& part) {
-      part.visit_parameters([&](std::string_view name, Parameter<S>& p) {
-        full.assign(prefix).append(name);
-        f(std::string_view(full), p);
-      });
-    };
-    visit("router.", router_);
-    if constexpr (HasParameters<GateType, S>) visit("gate.", gate_);
-    for (std::size_t e = 0; e < experts_.size(); ++e) {
-      visit("experts." + std::to_string(e) + ".", experts_[e]);
-    }
+    detail::visit_part<S>("router.", router_, f);
+    detail::visit_part<S>("gate.", gate_, f);
+    detail::visit_parts<S>("experts.", experts_, f);
   }
 
  private:
@@ -163,30 +157,10 @@ class MoeLayer {
     return RouterType(config.dims(), config.router, random);
   }
   static GateType make_gate(const Config& config) { return GateType(config.dims(), config.gate); }
-  static std::vector<ExpertType> make_experts(const Config& config, std::uint64_t seed) {
-    std::vector<ExpertType> experts;
-    for (Index e = 0; e < config.num_experts; ++e) {
-      Random random(seed, static_cast<std::uint64_t>(e) + 1);
-      experts.emplace_back(config.dims(), config.expert, random);
-    }
-    return experts;
-  }
 
   void check_parts(std::string_view function) const {
     detail::check_routing_parts(function, router_, gate_, num_experts(), capacity_);
-    if constexpr (GroupedExpert<ExpertType, S>) {
-      const FfnShape first = experts_.front().shape();
-      detail::check_size(function, "expert 0", first.model_dim, "columns", "the router's model_dim",
-                         model_dim());
-      for (std::size_t e = 0; e < experts_.size(); ++e) {
-        const FfnShape shape = experts_[e].shape();
-        if (shape.model_dim != first.model_dim || shape.hidden_dim != first.hidden_dim) {
-          detail::fail(function, "expert ", e, " is [", shape.hidden_dim, ", ", shape.model_dim,
-                       "], expected [", first.hidden_dim, ", ", first.model_dim, "] as expert 0");
-        }
-        experts_[e].check_shapes(function, first);
-      }
-    }
+    detail::check_experts<S>(function, experts_, "the router's model_dim", model_dim());
   }
 
   void run_forward(MatrixView<const S> x, MatrixView<S> y, Workspace& ws, const Batch& batch,

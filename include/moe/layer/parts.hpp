@@ -1,0 +1,72 @@
+// SPDX-FileCopyrightText: 2026 the moe authors
+// SPDX-License-Identifier: MIT
+//
+// What layers share about the parts they are built of: making, checking and visiting them.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "moe/core/error.hpp"
+#include "moe/expert/expert.hpp"
+#include "moe/layer/identity.hpp"
+
+MOE_NAMESPACE_BEGIN
+namespace detail {
+
+/// `count` experts with random weights, expert e from stream e + 1 of the seed: stream 0 is the
+/// router's.
+template <class ExpertType>
+std::vector<ExpertType> make_experts(const Dims& dims, const options_of<ExpertType>& options,
+                                     Index count, std::uint64_t seed) {
+  std::vector<ExpertType> experts;
+  for (Index e = 0; e < count; ++e) {
+    Random random(seed, static_cast<std::uint64_t>(e) + 1);
+    experts.emplace_back(dims, options, random);
+  }
+  return experts;
+}
+
+/// Experts that the grouped kernels read directly must all be alike and as wide as the layer; what
+/// an expert of another type needs is its own business.
+template <class S, class ExpertType>
+void check_experts(std::string_view function, const std::vector<ExpertType>& experts,
+                   std::string_view owner, Index model_dim) {
+  if constexpr (GroupedExpert<ExpertType, S>) {
+    if (experts.empty()) return;
+    const FfnShape first = experts.front().shape();
+    check_size(function, "expert 0", first.model_dim, "columns", owner, model_dim);
+    for (std::size_t e = 0; e < experts.size(); ++e) {
+      const FfnShape shape = experts[e].shape();
+      if (shape.model_dim != first.model_dim || shape.hidden_dim != first.hidden_dim) {
+        fail(function, "expert ", e, " is [", shape.hidden_dim, ", ", shape.model_dim,
+             "], expected [", first.hidden_dim, ", ", first.model_dim, "] as expert 0");
+      }
+      experts[e].check_shapes(function, first);
+    }
+  }
+}
+
+/// f(prefix + name, parameter) for the parameters of a part, if it has any.
+template <class S, class Part, class F>
+void visit_part(std::string_view prefix, Part& part, F& f) {
+  if constexpr (HasParameters<Part, S>) {
+    std::string full;
+    part.visit_parameters([&](std::string_view name, Parameter<S>& p) {
+      full.assign(prefix).append(name);
+      f(std::string_view(full), p);
+    });
+  }
+}
+
+/// The same for each of a list, as "<prefix><index>.<name>".
+template <class S, class Part, class F>
+void visit_parts(std::string_view prefix, std::vector<Part>& parts, F& f) {
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    visit_part<S>(std::string(prefix) + std::to_string(i) + ".", parts[i], f);
+  }
+}
+
+}  // namespace detail
+MOE_NAMESPACE_END
