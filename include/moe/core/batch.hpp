@@ -42,4 +42,21 @@ struct NoState {};
 /// Options of a policy that has none.
 struct NoOptions {};
 
+namespace detail {
+
+template <class X, class O>
+struct OptionsOf {
+  using type = O;
+};
+template <class X, class O>
+requires requires { typename X::Options; }
+struct OptionsOf<X, O> {
+  using type = typename X::Options;
+};
+/// X::Options, or NoOptions for a policy that names none.
+template <class X>
+using options_of = typename OptionsOf<X, NoOptions>::type;
+
+}  // namespace detail
+
 MOE_NAMESPACE_END

@@ -12,19 +12,23 @@ MOE_NAMESPACE_BEGIN
 
 /// y[t] = sum over the slots of t, experts ascending, of weight * FFN_e(x[t]); rows of y without a
 /// slot become zero. Shapes: x, y [T, D]; `experts` [E]. With `saved`, keeps the pre-activations.
+/// With `accumulate`, the sum goes on from y as it is.
 template <class S>
 void ffn_forward(const FfnShape& shape, const RowGroups<S>& rows,
                  std::span<const FfnPointers<const S>> experts, MatrixView<const S> x,
-                 MatrixView<S> y, FfnScratch<S>& scratch, FfnSaved<S>* saved,
-                 ExecutorRef executor) {
-  detail::FfnForward<S>(shape, rows, experts, nullptr, x, y, scratch, saved).run(executor);
+                 MatrixView<S> y, FfnScratch<S>& scratch, FfnSaved<S>* saved, ExecutorRef executor,
+                 bool accumulate = false) {
+  detail::FfnForward<S>(shape, rows, experts, nullptr, x, y, scratch, saved, accumulate)
+      .run(executor);
 }
 
 /// The same with packed weights, for inference.
 template <class S>
 void ffn_forward(const PackedFfn<S>& experts, const RowGroups<S>& rows, MatrixView<const S> x,
-                 MatrixView<S> y, FfnScratch<S>& scratch, ExecutorRef executor) {
-  detail::FfnForward<S>(experts.shape(), rows, {}, &experts, x, y, scratch, nullptr).run(executor);
+                 MatrixView<S> y, FfnScratch<S>& scratch, ExecutorRef executor,
+                 bool accumulate = false) {
+  detail::FfnForward<S>(experts.shape(), rows, {}, &experts, x, y, scratch, nullptr, accumulate)
+      .run(executor);
 }
 
 /// Gradients of ffn_forward. Adds to dx [T, D] (an empty view is skipped) and to every non-null

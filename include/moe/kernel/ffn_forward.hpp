@@ -43,10 +43,11 @@ struct ExpertRows {
 template <class S>
 class FfnForward {
  public:
-  /// `packed` null: the weights are those of `experts`.
+  /// `packed` null: the weights are those of `experts`. `accumulate`: adds to y as it is.
   FfnForward(const FfnShape& shape, const RowGroups<S>& rows,
              std::span<const FfnPointers<const S>> experts, const PackedFfn<S>* packed,
-             MatrixView<const S> x, MatrixView<S> y, FfnScratch<S>& scratch, FfnSaved<S>* saved)
+             MatrixView<const S> x, MatrixView<S> y, FfnScratch<S>& scratch, FfnSaved<S>* saved,
+             bool accumulate = false)
       : shape_(shape),
         rows_(rows),
         experts_(experts),
@@ -55,6 +56,7 @@ class FfnForward {
         y_(y),
         scratch_(scratch),
         saved_(saved),
+        accumulate_(accumulate),
         table_(kernels<S>()) {}
 
   void run(const ExecutorRef& executor) {
@@ -165,7 +167,7 @@ class FfnForward {
     const Index col = mine.begin * kLanes<S>;
     const Index cols = std::min(d, mine.end * kLanes<S>) - col;
     if (cols <= 0) return;
-    for (Index t = 0; t < y_.rows(); ++t) std::fill_n(y_.row(t) + col, cols, S(0));
+    for (Index t = 0; t < y_.rows() && !accumulate_; ++t) std::fill_n(y_.row(t) + col, cols, S(0));
     for (Index e = 0; e < rows_.num_experts(); ++e) {
       const ExpertRows<S> slots(rows_, e);
       if (slots.count == 0) continue;
@@ -197,6 +199,7 @@ class FfnForward {
   MatrixView<S> y_;
   FfnScratch<S>& scratch_;
   FfnSaved<S>* saved_;
+  bool accumulate_;
   const KernelTable<S>& table_;
   ProductScratch<S> sizes_;
 };

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: 2026 the moe authors
 // SPDX-License-Identifier: MIT
 //
-// Which layer is which, so that a tape cannot be played to another; and the options of a policy type.
+// Which layer is which, so that a tape cannot be played to another.
 #pragma once
 
 #include <atomic>
@@ -56,19 +56,6 @@ class FilledBy {
  private:
   std::uint64_t value_ = 0;
 };
-
-template <class X, class O>
-struct OptionsOf {
-  using type = O;
-};
-template <class X, class O>
-requires requires { typename X::Options; }
-struct OptionsOf<X, O> {
-  using type = typename X::Options;
-};
-/// X::Options, or NoOptions for a policy that names none.
-template <class X>
-using options_of = typename OptionsOf<X, NoOptions>::type;
 
 }  // namespace detail
 MOE_NAMESPACE_END
