@@ -61,6 +61,7 @@
 #include "moe/loss/weighted_balance.hpp"
 
 // all of the above as one layer
+#include "moe/layer/dense_layer.hpp"
 #include "moe/layer/layer.hpp"
 #include "moe/layer/moe_layer.hpp"
 #include "moe/layer/packed_layer.hpp"
