@@ -16,4 +16,6 @@ install(FILES ${CMAKE_CURRENT_BINARY_DIR}/moeConfig.cmake
               ${CMAKE_CURRENT_BINARY_DIR}/moeConfigVersion.cmake DESTINATION ${package_dir})
 
 configure_file(cmake/moe.pc.in moe.pc @ONLY)
-install(FILES ${CMAKE_CURRENT_BINARY_DIR}/moe.pc DESTINATION ${CMAKE_INSTALL_DATADIR}/pkgconfig)
+configure_file(cmake/moe-io.pc.in moe-io.pc @ONLY)
+install(FILES ${CMAKE_CURRENT_BINARY_DIR}/moe.pc ${CMAKE_CURRENT_BINARY_DIR}/moe-io.pc
+        DESTINATION ${CMAKE_INSTALL_DATADIR}/pkgconfig)

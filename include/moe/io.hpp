@@ -1,0 +1,9 @@
+// SPDX-FileCopyrightText: 2026 the moe authors
+// SPDX-License-Identifier: MIT
+//
+// Files in and out; not part of moe/moe.hpp, as it needs nlohmann_json (CMake: moe::io).
+#pragma once
+
+// bytes of a file <-> named tensors
+#include "moe/io/safetensors.hpp"
+#include "moe/io/safetensors_writer.hpp"
