@@ -58,6 +58,19 @@ class QuantileGate {
     gate_.set_selection_bias(std::move(bias));
   }
 
+  /// The same gate after experts came or went (see moe/train/grow.hpp); `change` says what follows.
+  template <class Change>
+  QuantileGate after(const Change& change) const {
+    TopKGate::Options weights = gate_.options();
+    const std::vector<float> bias = change.values(std::exchange(weights.selection_bias, {}));
+    QuantileGate next({1, 1, change.after(), top_k()},
+                      {.ema = ema_, .weights = std::move(weights)});
+    next.set_selection_bias(bias);
+    next.sum_ = change.values(sum_);
+    next.count_ = count_;
+    return next;
+  }
+
   template <class S>
   void forward(MatrixView<const S> logits, Routing<S>& routing, const Batch& batch,
                State& state) const {

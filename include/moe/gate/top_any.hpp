@@ -4,6 +4,7 @@
 // Top-any gate: each expert has a learned threshold; a token uses every expert that clears its own.
 #pragma once
 
+#include "moe/core/expert_axis.hpp"
 #include "moe/core/parameter.hpp"
 #include "moe/gate/select.hpp"
 
@@ -101,6 +102,9 @@ class TopAnyGate {
       }
     }
   }
+
+  /// For experts that come and go: see moe/train/grow.hpp.
+  static ExpertAxis expert_axis(std::string_view) { return ExpertAxis::columns; }
 
   template <class F>
   void visit_parameters(F&& f) {

@@ -95,6 +95,8 @@ class MoeLayer {
   const GateType& gate() const { return gate_; }
   ExpertType& expert(Index e) { return experts_.at(static_cast<std::size_t>(e)); }
   const ExpertType& expert(Index e) const { return experts_.at(static_cast<std::size_t>(e)); }
+  /// For experts that come and go: see moe/train/grow.hpp. Every call checks that all parts still fit.
+  std::vector<ExpertType>& experts() { return experts_; }
   const CapacityOptions& capacity() const { return capacity_; }
 
   /// Throws std::invalid_argument unless the factor is absent or finite and positive.

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "moe/core/error.hpp"
+#include "moe/core/expert_axis.hpp"
 #include "moe/router/normalize.hpp"
 #include "moe/router/parameters.hpp"
 #include "moe/router/router.hpp"
@@ -129,7 +130,9 @@ class CosineRouter {
     scaled.eigen() = scale() * dlogits.eigen();
 
     const MatrixView<S> dtokens = state.dtokens.resize(t_count, r);
-    const MatrixView<S> dexperts = state.dexperts.resize(e_count, r);
+    // frozen experts: no product for them
+    const Index trained = experts.trainable ? e_count : 0;
+    const MatrixView<S> dexperts = state.dexperts.resize(trained, r);
     dtokens.eigen().setZero();
     dexperts.eigen().setZero();
     linear_backward<S>(tokens, unit_experts, scaled, dtokens, dexperts, nullptr, state.scratch,
@@ -141,13 +144,20 @@ class CosineRouter {
         dtemperature(0, 0) += tokens.data()[i] * dtokens.data()[i];
       }
     }
-    detail::normalize_rows_backward<S>(unit_experts, state.expert_norm.data(), eps, dexperts);
     const MatrixView<S> expert_gradient = detail::trained_gradient(experts);
-    if (!expert_gradient.empty()) expert_gradient.eigen() += dexperts.eigen();
+    if (!expert_gradient.empty()) {
+      detail::normalize_rows_backward<S>(unit_experts, state.expert_norm.data(), eps, dexperts);
+      expert_gradient.eigen() += dexperts.eigen();
+    }
     if (options_.normalize_tokens) {
       detail::normalize_rows_backward<S>(tokens, state.token_norm.data(), eps, dtokens);
     }
     detail::linear_backward_into<S>(projection, &bias, x, dtokens, dx, state.scratch, executor);
+  }
+
+  /// For experts that come and go: see moe/train/grow.hpp.
+  static ExpertAxis expert_axis(std::string_view name) {
+    return name == "experts" ? ExpertAxis::rows : ExpertAxis::none;
   }
 
   template <class F>

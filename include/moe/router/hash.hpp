@@ -77,6 +77,9 @@ class HashRouter : public RouterWrapper<Base> {
     check_table();
   }
 
+  /// The table names experts, so they cannot come and go without another table.
+  static ExpertAxis expert_axis(std::string_view) = delete;
+
   Index vocabulary() const { return vocabulary_; }
   /// [V, K]: experts of every token id.
   MatrixView<const std::int32_t> table() const { return {table_.data(), vocabulary_, k_}; }

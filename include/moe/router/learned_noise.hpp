@@ -98,6 +98,11 @@ class LearnedNoise : public RouterWrapper<Base> {
                                     executor);
   }
 
+  static ExpertAxis expert_axis(std::string_view name) requires requires {
+    Base::expert_axis(name);
+  }
+  { return name == "noise_weight" ? ExpertAxis::rows : Base::expert_axis(name); }
+
   template <class F>
   void visit_parameters(F&& f) {
     RouterWrapper<Base>::visit_parameters(f);

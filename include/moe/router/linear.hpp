@@ -5,6 +5,7 @@
 #pragma once
 
 #include "moe/core/error.hpp"
+#include "moe/core/expert_axis.hpp"
 #include "moe/router/parameters.hpp"
 #include "moe/router/router.hpp"
 
@@ -61,6 +62,21 @@ class LinearRouter {
                 ExecutorRef executor) {
     detail::check_router_backward("moe::LinearRouter::backward", *this, x, dlogits, dx);
     detail::linear_backward_into<S>(weight, &bias, x, dlogits, dx, state.scratch, executor);
+  }
+
+  /// For experts that come and go: see moe/train/grow.hpp.
+  static ExpertAxis expert_axis(std::string_view name) {
+    return name == "bias" ? ExpertAxis::columns : ExpertAxis::rows;
+  }
+
+  /// Adds to the logit of expert e, for every token. A router without a bias gets one of zeros first:
+  /// that leaves the other logits as they are.
+  void shift_logit(Index e, double by) {
+    if (bias.empty()) {
+      bias = Parameter<S>(1, num_experts());
+      bias.trainable = weight.trainable;
+    }
+    bias.value(0, e) += static_cast<S>(by);
   }
 
   template <class F>

@@ -44,6 +44,9 @@ class LogitCap : public RouterWrapper<Base> {
 
   double cap() const { return cap_; }
 
+  /// No logit can be shifted for good, or below -cap.
+  void shift_logit(Index, double) = delete;
+
   void forward(MatrixView<const Scalar> x, MatrixView<Scalar> logits, const Batch& batch,
                State& state, ExecutorRef executor) const {
     base.forward(x, logits, batch, state, executor);

@@ -45,28 +45,32 @@ class LogitNoise : public RouterWrapper<Base> {
   LogitNoise(const Dims& dims, const Options& options, Random& random)
       : RouterWrapper<Base>(dims, options.base, random),
         kind_(options.kind),
-        scale_(options.scale) {
+        scale_(options.scale),
+        per_expert_(options.per_expert) {
     if (!(scale_ >= 0) || !std::isfinite(scale_)) {
       detail::fail("moe::LogitNoise", "scale is ", scale_, ", expected a finite value, 0 or more");
     }
-    if (options.per_expert) scale_ /= static_cast<double>(dims.num_experts);
   }
 
-  double scale() const { return scale_; }  ///< what the noise is multiplied by
+  /// What the noise is multiplied by.
+  double scale() const {
+    return per_expert_ ? scale_ / static_cast<double>(num_experts()) : scale_;
+  }
 
   void forward(MatrixView<const Scalar> x, MatrixView<Scalar> logits, const Batch& batch,
                State& state, ExecutorRef executor) const {
     base.forward(x, logits, batch, state, executor);
-    const bool noisy = batch.training && scale_ > 0;
+    const double factor = scale();
+    const bool noisy = batch.training && factor > 0;
     const Draws draws(batch, "router.logit_noise");
     state.noise.resize(x.rows(), num_experts());
-    const double stddev = noisy && kind_ == NoiseKind::gaussian ? scale_ : 0;
+    const double stddev = noisy && kind_ == NoiseKind::gaussian ? factor : 0;
     state.noise.clean.eigen() = logits.eigen();
     state.noise.stddev.eigen().setConstant(static_cast<Scalar>(stddev));
     if (!noisy) return;
     detail::for_random_rows(executor, x.rows(), num_experts(), [&](Index t) {
       for (Index e = 0; e < num_experts(); ++e) {
-        logits(t, e) += static_cast<Scalar>(scale_ * draw(draws, t, e));
+        logits(t, e) += static_cast<Scalar>(factor * draw(draws, t, e));
       }
     });
   }
@@ -97,6 +101,7 @@ class LogitNoise : public RouterWrapper<Base> {
 
   NoiseKind kind_ = NoiseKind::gaussian;
   double scale_ = 1;
+  bool per_expert_ = false;
 };
 
 MOE_NAMESPACE_END

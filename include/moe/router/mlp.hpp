@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "moe/core/error.hpp"
+#include "moe/core/expert_axis.hpp"
 #include "moe/router/parameters.hpp"
 #include "moe/router/router.hpp"
 
@@ -95,6 +96,18 @@ class MlpRouter {
     dprevious.eigen().setZero();
     detail::linear_backward_into<S>(w_previous, nullptr, previous(t_count, state), dlogits,
                                     dprevious, state.scratch, executor);
+  }
+
+  /// For experts that come and go: see moe/train/grow.hpp.
+  static ExpertAxis expert_axis(std::string_view name) {
+    return name == "w_out" ? ExpertAxis::rows : ExpertAxis::none;
+  }
+  /// Throws std::invalid_argument with a map of another layer's logits: that layer has as many.
+  void check_growth(std::string_view function) const {
+    if (!w_previous.empty()) {
+      detail::fail(function, "the router maps the logits of the layer before, [", num_experts(),
+                   ", ", num_experts(), "], expected MlpRouter without Options::residual");
+    }
   }
 
   template <class F>

@@ -6,6 +6,7 @@
 
 #include "moe/core/buffer.hpp"
 #include "moe/core/error.hpp"
+#include "moe/core/expert_axis.hpp"
 #include "moe/kernel/share.hpp"
 #include "moe/router/router.hpp"
 
@@ -50,6 +51,18 @@ struct RouterWrapper {
   void visit_parameters(F&& f) {
     base.visit_parameters(f);
   }
+
+  /// Experts come and go as Base lets them: see moe/train/grow.hpp.
+  static ExpertAxis expert_axis(std::string_view name) requires requires {
+    Base::expert_axis(name);
+  }
+  { return Base::expert_axis(name); }
+  void shift_logit(Index e, double by) requires requires(Base& b) { b.shift_logit(e, by); }
+  { base.shift_logit(e, by); }
+  void check_growth(std::string_view function) const requires requires(const Base& b) {
+    b.check_growth(function);
+  }
+  { base.check_growth(function); }
 
   Base base;
 };

@@ -1,0 +1,138 @@
+// SPDX-FileCopyrightText: 2026 the moe authors
+// SPDX-License-Identifier: MIT
+//
+// Experts made from experts: the mean of several, noise on one, one drawn anew in the shape of another.
+#pragma once
+
+#include <cmath>
+#include <span>
+#include <vector>
+
+#include "moe/core/error.hpp"
+#include "moe/core/parameter.hpp"
+#include "moe/expert/ffn.hpp"
+
+MOE_NAMESPACE_BEGIN
+namespace detail {
+
+template <class S, class M>
+std::vector<Parameter<S>*> parameters_in_order(M& module) {
+  std::vector<Parameter<S>*> list;
+  module.visit_parameters([&](std::string_view, Parameter<S>& p) { list.push_back(&p); });
+  return list;
+}
+
+/// Trains like new: no gradient of what it was made from.
+template <class S, class M>
+void start_training(M& module) {
+  for (Parameter<S>* p : parameters_in_order<S>(module)) {
+    p->grad.resize(0, 0);
+    p->trainable = true;
+  }
+}
+
+/// mean += share * (other - mean) for each parameter, one shape; throws when they differ.
+template <class S, class X>
+void add_towards(std::string_view function, X& mean, const X& first, X& other, double share) {
+  X base = first;
+  const auto sums = parameters_in_order<S>(mean), from = parameters_in_order<S>(base),
+             to = parameters_in_order<S>(other);
+  check_size(function, "an expert", std::ssize(to), "parameters", "their number in the first",
+             std::ssize(from));
+  for (std::size_t i = 0; i < to.size(); ++i) {
+    check_shape<const S>(function, "a parameter of an expert", to[i]->value, from[i]->value.rows(),
+                         from[i]->value.cols());
+    sums[i]->value += static_cast<S>(share) * (to[i]->value - from[i]->value);
+  }
+}
+
+/// Throws unless `expert` has parameters of the number and shapes of `first`.
+template <class S, class X>
+void check_like_first(std::string_view function, X& first, X& expert) {
+  const auto expected = parameters_in_order<S>(first), given = parameters_in_order<S>(expert);
+  check_size(function, "the expert", std::ssize(given), "parameters", "their number in expert 0",
+             std::ssize(expected));
+  for (std::size_t i = 0; i < given.size(); ++i) {
+    check_shape<const S>(function, "a parameter of the expert", given[i]->value,
+                         expected[i]->value.rows(), expected[i]->value.cols());
+  }
+}
+
+/// What was frozen stays frozen.
+template <class S, class X>
+void keep_training_flags(X& from, X& to) {
+  const auto old = parameters_in_order<S>(from), now = parameters_in_order<S>(to);
+  for (std::size_t i = 0; i < old.size(); ++i) now[i]->trainable = old[i]->trainable;
+}
+
+/// Shares of `experts`, scaled to sum 1. Throws unless there is one above 0 for each.
+inline std::vector<double> scaled_shares(std::string_view function, std::vector<double> shares,
+                                         std::size_t experts) {
+  check_size(function, "shares", std::ssize(shares), "values", "the number of experts merged",
+             static_cast<Index>(experts));
+  double sum = 0;
+  for (const double share : shares) {
+    if (!(share >= 0) || !std::isfinite(share)) {
+      fail(function, "a share is ", share, ", expected a finite value of at least 0");
+    }
+    sum += share;
+  }
+  if (!(sum > 0)) fail(function, "all shares are 0, expected one above 0");
+  for (double& share : shares) share /= sum;
+  return shares;
+}
+
+}  // namespace detail
+
+/// value += noise * (standard deviation of the value) * N(0, 1), parameter by parameter: experts that
+/// start as copies drift apart only if something tells them apart.
+template <class S, class X>
+void add_noise(X& expert, double noise, Random& random) {
+  if (!(noise >= 0) || !std::isfinite(noise)) {
+    detail::fail("moe::add_noise", "noise is ", noise, ", expected a finite value of at least 0");
+  }
+  if (noise == 0) return;
+  expert.visit_parameters([&](std::string_view, Parameter<S>& p) {
+    const double mean = static_cast<double>(p.value.mean());
+    double squares = 0;
+    for (Index i = 0; i < p.value.size(); ++i) {
+      const double off = static_cast<double>(p.value.data()[i]) - mean;
+      squares += off * off;
+    }
+    const double size = noise * std::sqrt(squares / static_cast<double>(p.value.size()));
+    for (Index i = 0; i < p.value.size(); ++i) {
+      p.value.data()[i] += static_cast<S>(size * random.normal());
+    }
+  });
+}
+
+/// Draws all weights of an FFN anew, as its constructor does.
+template <class S, class Act, bool IsGated>
+void draw_anew(FfnExpert<S, Act, IsGated>& expert, Random& random) {
+  const Index d = expert.shape().model_dim, h = expert.shape().hidden_dim;
+  const auto draw = [&](Parameter<S>& p, Index fan_in) {
+    if (!p.empty()) p.init_uniform(random, fan_in);
+  };
+  draw(expert.w_gate, d);
+  draw(expert.w_in, d);
+  draw(expert.w_out, h);
+  draw(expert.b_gate, d);
+  draw(expert.b_in, d);
+  draw(expert.b_out, h);
+}
+
+/// The weights of `experts`, `shares` of each (sum 1), in the kind of the first:
+/// w_0 + sum share_i (w_i - w_0), so the mean of equal experts is that expert, bit by bit. Throws
+/// std::invalid_argument when their parameters differ in number or shape.
+template <class S, class X>
+X mean_expert(std::string_view function, std::span<X* const> experts,
+              std::span<const double> shares) {
+  X mean = *experts[0];
+  for (std::size_t i = 1; i < experts.size(); ++i) {
+    detail::add_towards<S>(function, mean, *experts[0], *experts[i], shares[i]);
+  }
+  detail::start_training<S>(mean);
+  return mean;
+}
+
+MOE_NAMESPACE_END
