@@ -5,7 +5,6 @@
 #pragma once
 
 #include <span>
-#include <utility>
 
 #include "moe/gate/select.hpp"
 
@@ -21,13 +20,16 @@ struct AuctionState {
   Buffer<std::int32_t> bidder;  ///< [T] highest of this round
   Buffer<double> bid;           ///< [T] highest of this round
   Buffer<double> cost;          ///< [T]
+  Buffer<double> score;         ///< [E, T], a copy
+  Buffer<double> value;         ///< [T] to one expert
+  Buffer<double> bar;           ///< [E], what an expert's best tokens were worth in the last round
   Buffer<Index> room;           ///< [E] tokens that place_rest may still give
 
   /// Memory for up to so many tokens that take part.
-  void reserve(Index tokens) {
+  void reserve(Index tokens, Index experts) {
     for (auto* buffer : {&token, &order, &winner, &bidder}) buffer->reserve(tokens);
-    bid.reserve(tokens);
-    cost.reserve(tokens);
+    for (auto* buffer : {&bid, &cost, &value}) buffer->reserve(tokens);
+    score.reserve(tokens * experts);
   }
 };
 
@@ -54,17 +56,24 @@ void place_rest(Score&& score, Quota&& quota, std::span<std::int32_t> winner,
   }
 }
 
-/// The smallest and the largest score.
-template <class Score>
-std::pair<double, double> score_range(Score&& score, Index t_count, Index experts) {
-  double smallest = score(0, 0), largest = smallest;
-  for (Index i = 0; i < t_count; ++i) {
-    for (Index e = 0; e < experts; ++e) {
-      smallest = std::min(smallest, score(i, e));
-      largest = std::max(largest, score(i, e));
-    }
+/// The `ranked` best of value [n] as partition_top_k leaves them in `order`. Ranks only those that
+/// reach `bar`, a guess, unless they are too few.
+inline void best_values(std::span<const double> value, Index ranked, double bar,
+                        std::int32_t* order) {
+  const Index n = std::ssize(value);
+  Index count = 0;
+  for (Index i = 0; i < n; ++i) {
+    order[count] = static_cast<std::int32_t>(i);
+    count += value[static_cast<std::size_t>(i)] >= bar ? 1 : 0;
   }
-  return {smallest, largest};
+  if (count < ranked) {
+    std::iota(order, order + n, 0);
+    count = n;
+  }
+  std::nth_element(order, order + (ranked - 1), order + count, [&](std::int32_t a, std::int32_t b) {
+    const double x = value[static_cast<std::size_t>(a)], y = value[static_cast<std::size_t>(b)];
+    return x != y ? x > y : a < b;
+  });
 }
 
 /// Bertsekas' auction as in BASE layers: every round each expert bids for the q tokens it values
@@ -78,30 +87,38 @@ void assign_balanced(Score&& score, Index t_count, Index experts, AuctionState& 
   std::int32_t* order = state.order.resize(t_count).data();
   std::span<std::int32_t> winner = state.winner.resize(t_count),
                           bidder = state.bidder.resize(t_count);
-  std::span<double> bid = state.bid.resize(t_count), cost = state.cost.resize(t_count);
+  std::span<double> bid = state.bid.resize(t_count), cost = state.cost.resize(t_count),
+                    value = state.value.resize(t_count), bar = state.bar.resize(experts);
   const std::span<Index> room = state.room.resize(experts);  // now: not every call needs it
   const auto quota = [&](Index e) { return t_count / experts + (e < t_count % experts ? 1 : 0); };
-  const std::pair<double, double> range = score_range(score, t_count, experts);
-  const double smallest = range.first, largest = range.second;
+  const MatrixView<double> scores = state.score.resize(experts, t_count);
+  for (Index i = 0; i < t_count; ++i) {
+    for (Index e = 0; e < experts; ++e) scores(e, i) = score(i, e);
+  }
+  const auto range = std::minmax_element(scores.data(), scores.data() + scores.size());
+  const double smallest = *range.first, largest = *range.second;
   const double epsilon = std::max((largest - smallest) / 50, 1e-4);
   std::fill(winner.begin(), winner.end(), kNoExpert);
   std::fill(cost.begin(), cost.end(), 0.0);
+  std::fill(bar.begin(), bar.end(), smallest);
 
   for (Index round = 0; round < kMostRounds; ++round) {
     const bool keep = round > 0 && round < kOptimalRounds;
     std::fill(bid.begin(), bid.end(), 0.0);
     for (Index e = 0; e < experts; ++e) {
-      const auto value = [&](Index i) {
-        const auto at = static_cast<std::size_t>(i);
-        if (winner[at] != e) return score(i, e) - cost[at];
-        return round <= kOptimalRounds ? largest : score(i, e);
-      };
+      const double* own = scores.row(e);
+      for (std::size_t i = 0; i < value.size(); ++i) {
+        const double kept = round <= kOptimalRounds ? largest : own[i];
+        value[i] = winner[i] == e ? kept : own[i] - cost[i];
+      }
       const Index q = quota(e), ranked = std::min(q + 1, t_count);
-      partition_top_k(value, t_count, ranked, order);
-      const double next = ranked > q ? value(order[q]) : smallest;
+      double& reached = bar[static_cast<std::size_t>(e)];
+      best_values(value, ranked, reached - 4 * epsilon, order);  // values fall as costs rise
+      reached = value[static_cast<std::size_t>(order[ranked - 1])];
+      const double next = ranked > q ? reached : smallest;
       for (Index j = 0; j < q; ++j) {
         const auto i = static_cast<std::size_t>(order[j]);
-        const double offer = keep && winner[i] == e ? epsilon : value(order[j]) - next + epsilon;
+        const double offer = keep && winner[i] == e ? epsilon : value[i] - next + epsilon;
         if (offer > bid[i]) {
           bid[i] = offer;
           bidder[i] = static_cast<std::int32_t>(e);
@@ -152,7 +169,7 @@ class AuctionGate {
     const Index n = logits.cols();
     Index real = 0;
     state.divisor.resize(logits.rows());
-    if (batch.training) state.auction.reserve(logits.rows());  // another time more may take part
+    if (batch.training) state.auction.reserve(logits.rows(), n);  // another time more may take part
     state.auction.token.resize(logits.rows());
     for (Index t = 0; t < logits.rows(); ++t) {
       select_top_k(logits.row(t), n, Index{1}, routing.expert.row(t));
