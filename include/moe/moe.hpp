@@ -67,6 +67,15 @@
 #include "moe/layer/packed_layer.hpp"
 #include "moe/layer/presets.hpp"
 
+// layers in a row: y = x + attention(norm(x)), y + ffn(norm(y))
+#include "moe/block/attention.hpp"
+#include "moe/block/ffn_layer.hpp"
+#include "moe/block/norm.hpp"
+#include "moe/block/residual.hpp"
+#include "moe/block/stack.hpp"
+#include "moe/block/transformer_block.hpp"
+#include "moe/block/transformer_expert.hpp"
+
 // learning
 #include "moe/train/adamw.hpp"
 #include "moe/train/clip.hpp"

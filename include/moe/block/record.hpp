@@ -5,9 +5,9 @@
 #pragma once
 
 #include <algorithm>
-#include <string>
 
 #include "moe/core/random.hpp"
+#include "moe/layer/parts.hpp"
 #include "moe/layer/routed_tape.hpp"
 
 MOE_NAMESPACE_BEGIN
@@ -95,16 +95,6 @@ struct CallRecord {
 inline std::uint64_t seed_of_part(std::uint64_t seed, std::uint64_t n) {
   const auto word = philox(seed, /*stream=*/0x626c6f636b, n);
   return std::uint64_t{word[0]} << 32 | word[1];
-}
-
-/// f(prefix + name, parameter) for each parameter of a part.
-template <class S, class X, class F>
-void visit_under(std::string_view prefix, X& part, F& f) {
-  std::string full;
-  part.visit_parameters([&](std::string_view name, Parameter<S>& p) {
-    full.assign(prefix).append(name);
-    f(std::string_view(full), p);
-  });
 }
 
 }  // namespace detail
