@@ -66,7 +66,7 @@ class Comparison {
       std::function<void(GateType&, typename moe::MoeLayer<float, RouterType, GateType>::Tape&)>
           balancing = {}) {
     using Layer = moe::MoeLayer<float, RouterType, GateType>;
-    using Model = text::ByteModel<text::MoeBlock<Layer>>;
+    using Model = text::ByteModel<text::Block<Layer>>;
     if (text::interrupted()) return;
     const auto seed = static_cast<std::uint64_t>(s_.seed);
     Layer layer({.model_dim = kModel.model,
@@ -76,7 +76,7 @@ class Comparison {
                  .gate = std::move(gate),
                  .capacity = std::move(capacity)},
                 seed);
-    typename text::MoeBlock<Layer>::Options options;
+    typename text::Block<Layer>::Options options;
     if (balancing) {
       options.balancing = [f = std::move(balancing)](Layer& l, typename Layer::Tape& tape) {
         f(l.gate(), tape);

@@ -14,9 +14,9 @@
 namespace {
 
 using Layer = moe::MoeLayer<float>;  // linear router, top-k gate, SwiGLU experts
-using Ffn = moe::GatedFfn<float>;
-using MoeModel = text::ByteModel<text::MoeBlock<Layer>>;
-using DenseModel = text::ByteModel<text::DenseBlock<Ffn>>;
+using Ffn = moe::FfnLayer<float>;    // one SwiGLU FFN
+using MoeModel = text::ByteModel<text::Block<Layer>>;
+using DenseModel = text::ByteModel<text::Block<Ffn>>;
 
 constexpr std::size_t kMaxBytes = std::size_t{64} << 20;
 
@@ -28,16 +28,15 @@ MoeModel make_moe(const text::Settings& s, std::uint64_t seed, moe::ExecutorRef 
   Layer layer(
       {.model_dim = s.dim, .hidden_dim = s.hidden, .num_experts = s.experts, .top_k = s.top_k},
       seed);
-  text::MoeBlock<Layer>::Options options;
+  text::Block<Layer>::Options options;
   options.balance.coefficient = s.balance;
   return {model_dims(s), {std::move(layer), options, threads}, seed, threads};
 }
 
 /// The same model, its block one FFN as wide as the K experts that a token meets.
 DenseModel make_dense(const text::Settings& s, std::uint64_t seed, moe::ExecutorRef threads) {
-  moe::Random random(seed, /*stream=*/1);
-  const moe::Dims dims{.model_dim = s.dim, .hidden_dim = s.top_k * s.hidden};
-  return {model_dims(s), {Ffn(dims, {}, random), threads}, seed, threads};
+  Ffn layer({.model_dim = s.dim, .hidden_dim = s.top_k * s.hidden}, seed);
+  return {model_dims(s), {std::move(layer), {}, threads}, seed, threads};
 }
 
 /// Asks the trained model for the experts of every validation byte.

@@ -1,7 +1,8 @@
 // SPDX-FileCopyrightText: 2026 the moe authors
 // SPDX-License-Identifier: MIT
 //
-// What stands between the norm and the residual, [T, D] -> [T, D]: an MoE layer or one dense FFN.
+// The block of the model, [T, D] -> [T, D]: a residual block of the library around any of its layers,
+// and what training it takes besides.
 #pragma once
 
 #include <functional>
@@ -17,9 +18,9 @@ struct Progress {
   Index steps = 1;
 };
 
-/// A MoE layer of any router, gate and expert, trained with a balance loss and a z-loss.
+/// x + layer(norm(x)). A layer that routes is trained with a balance loss and a z-loss.
 template <class LayerType>
-class MoeBlock {
+class Block {
  public:
   using Layer = LayerType;
 
@@ -31,87 +32,61 @@ class MoeBlock {
     std::function<void(Layer&, typename Layer::Tape&)> balancing;
   };
 
-  MoeBlock(Layer layer, const Options& options, moe::ExecutorRef threads)
-      : layer_(std::move(layer)), options_(options), tape_(threads), workspace_(threads) {}
+  Block(Layer layer, const Options& options, moe::ExecutorRef threads)
+      : core_(std::move(layer)), options_(options), tape_(threads), workspace_(threads) {}
 
   /// For gates that have a temperature; others are left alone.
   void set_progress(const Progress& progress) {
-    if constexpr (requires { layer_.gate().set_temperature(1.0); }) {
+    if constexpr (requires { layer().gate().set_temperature(1.0); }) {
       const moe::TemperatureAnnealing annealing{options_.start_temperature, 1, progress.steps / 2};
-      layer_.gate().set_temperature(annealing.at(progress.step));
+      layer().gate().set_temperature(annealing.at(progress.step));
     }
   }
 
   void forward(moe::MatrixView<const float> x, moe::MatrixView<float> y, bool training) {
     if (training) {
-      layer_.forward(x, y, tape_);
+      core_.forward(x, y, tape_);
     } else {
-      layer_.forward(x, y, workspace_);
+      core_.forward(x, y, workspace_);
     }
   }
 
   /// Writes dx, adds to the gradients; the balance losses join here.
-  void backward(moe::MatrixView<const float>, moe::MatrixView<const float> dy,
-                moe::MatrixView<float> dx) {
+  void backward(moe::MatrixView<const float> dy, moe::MatrixView<float> dx) {
     if (options_.balancing) {
-      options_.balancing(layer_, tape_);
-    } else {
+      options_.balancing(layer(), tape_.layer);
+    } else if constexpr (moe::RoutedLayer<Layer, float>) {
       tape_.add_loss(options_.balance);
       tape_.add_loss(options_.z);
     }
-    layer_.backward(dy, dx, tape_);
+    core_.backward(dy, dx, tape_);
   }
 
   template <class F>
   void visit_parameters(F&& f) {
-    layer_.visit_parameters(f);
+    core_.visit_parameters(f);
   }
 
   /// Weights that one token meets: all but those of the E - K experts it is not sent to.
   Index active_parameters() {
-    return moe::parameter_count(layer_) -
-           (layer_.num_experts() - layer_.top_k()) * moe::parameter_count(layer_.expert(0));
+    Index count = moe::parameter_count(core_);
+    if constexpr (moe::RoutedLayer<Layer, float>) {
+      count -= (layer().num_experts() - layer().top_k()) * moe::parameter_count(layer().expert(0));
+    }
+    return count;
   }
 
-  Layer& layer() { return layer_; }
-  const typename Layer::Workspace& training() const { return tape_; }        ///< of the last step
-  const typename Layer::Workspace& inference() const { return workspace_; }  ///< of the last call
+  Layer& layer() { return core_.layer(); }
+  const typename Layer::Tape& training() const { return tape_.layer; }  ///< of the last step
+  const typename Layer::Workspace& inference() const { return workspace_.layer; }  ///< last call
 
  private:
-  Layer layer_;
+  using Core = moe::Residual<float, Layer>;
+
+  Core core_;
   Options options_;
-  typename Layer::Tape tape_;
-  typename Layer::Workspace workspace_;
-};
-
-/// One FFN that every token goes through.
-template <class Ffn>
-class DenseBlock {
- public:
-  DenseBlock(Ffn ffn, moe::ExecutorRef threads) : ffn_(std::move(ffn)), threads_(threads) {}
-
-  void set_progress(const Progress&) {}
-
-  void forward(moe::MatrixView<const float> x, moe::MatrixView<float> y, bool) {
-    ffn_.forward(x, y, state_, threads_);
-  }
-  void backward(moe::MatrixView<const float> x, moe::MatrixView<const float> dy,
-                moe::MatrixView<float> dx) {
-    ffn_.backward(x, dy, dx, state_, threads_);
-  }
-
-  template <class F>
-  void visit_parameters(F&& f) {
-    ffn_.visit_parameters(f);
-  }
-
-  Index active_parameters() { return moe::parameter_count(ffn_); }
-  Ffn& ffn() { return ffn_; }
-
- private:
-  Ffn ffn_;
-  typename Ffn::State state_;
-  moe::ExecutorRef threads_;
+  typename Core::Tape tape_;
+  typename Core::Workspace workspace_;
 };
 
 }  // namespace text

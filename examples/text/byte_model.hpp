@@ -25,7 +25,7 @@ struct ModelDims {
   Index model = 128;     ///< D
 };
 
-/// embed -> linear -> ReLU -> h;  h + block(norm(h)) -> norm -> linear -> 256 logits.
+/// embed -> linear -> ReLU -> block -> norm -> linear -> 256 logits.
 /// The same seed gives the parts outside the block the same first values, whatever the block.
 template <class Block>
 class ByteModel {
@@ -40,16 +40,13 @@ class ByteModel {
   View forward(std::span<const std::uint8_t> windows, bool training = false) {
     const Index t = std::ssize(windows) / dims_.window, d = dims_.model;
     const View embedded = embedded_.resize(t, dims_.window * dims_.embedding);
-    const View mixed = mixed_.resize(t, d), normed = normed_.resize(t, d);
-    const View residual = residual_.resize(t, d), last = last_.resize(t, d);
+    const View mixed = mixed_.resize(t, d), out = out_.resize(t, d), last = last_.resize(t, d);
     const View logits = logits_.resize(t, kBytes);
     embedding_.forward(windows, embedded);
     mix_.forward(embedded, mixed, threads_);
     for (float& value : mixed_.span()) value = std::max(value, 0.0f);
-    norm_in_.forward(mixed, normed, threads_);
-    block_.forward(normed, residual, training);
-    for (Index i = 0; i < residual.size(); ++i) residual.data()[i] += mixed.data()[i];
-    norm_out_.forward(residual, last, threads_);
+    block_.forward(mixed, out, training);
+    norm_.forward(out, last, norm_state_, threads_);
     head_.forward(last, logits, threads_);
     return logits;
   }
@@ -74,9 +71,8 @@ class ByteModel {
   void visit_parameters(F&& f) {
     f(std::string_view("embedding"), embedding_.table);
     mix_.visit_parameters("mix", f);
-    f(std::string_view("norm_in.gain"), norm_in_.gain);
     block_.visit_parameters(f);
-    f(std::string_view("norm_out.gain"), norm_out_.gain);
+    f(std::string_view("norm.gain"), norm_.gain);
     head_.visit_parameters("head", f);
   }
 
@@ -94,27 +90,23 @@ class ByteModel {
         threads_(threads),
         embedding_(dims.embedding, random),
         mix_(dims.model, dims.window * dims.embedding, random),
-        norm_in_(dims.model),
         block_(std::move(block)),
-        norm_out_(dims.model),
+        norm_(dims.model),
         head_(kBytes, dims.model, random) {}
 
   void backward(const ByteBatch& batch, ConstView dlogits) {
     const Index t = batch.tokens(), d = dims_.model;
-    const View mixed(mixed_.data(), t, d), normed(normed_.data(), t, d);
-    const View residual(residual_.data(), t, d), last(last_.data(), t, d);
+    const View mixed(mixed_.data(), t, d), out(out_.data(), t, d), last(last_.data(), t, d);
     const View embedded(embedded_.data(), t, dims_.window * dims_.embedding);
-    const View dlast = dlast_.resize(t, d), dresidual = dresidual_.resize(t, d);
-    const View dnormed = dnormed_.resize(t, d), dmixed = dmixed_.resize(t, d);
-    const View dembedded = dembedded_.resize(t, embedded.cols());
+    const View dlast = dlast_.resize(t, d), dout = dout_.resize(t, d);
+    const View dmixed = dmixed_.resize(t, d), dembedded = dembedded_.resize(t, embedded.cols());
 
     head_.backward(last, dlogits, dlast, threads_);
-    norm_out_.backward(residual, dlast, dresidual, threads_);
-    block_.backward(normed, dresidual, dnormed);
-    norm_in_.backward(mixed, dnormed, dmixed, threads_);
-    for (Index i = 0; i < mixed.size(); ++i) {  // the residual path, then ReLU
-      const float sum = dmixed.data()[i] + dresidual.data()[i];
-      dmixed.data()[i] = mixed.data()[i] > 0 ? sum : 0.0f;
+    set_zero(dout);
+    norm_.backward(out, dlast, dout, norm_state_, threads_);
+    block_.backward(dout, dmixed);
+    for (Index i = 0; i < mixed.size(); ++i) {
+      if (mixed.data()[i] <= 0) dmixed.data()[i] = 0;  // ReLU
     }
     mix_.backward(embedded, dmixed, dembedded, threads_);
     embedding_.backward(batch.window, dembedded);
@@ -124,14 +116,14 @@ class ByteModel {
   moe::ExecutorRef threads_;
   Embedding embedding_;
   Linear mix_;
-  RmsNorm norm_in_;
   Block block_;
-  RmsNorm norm_out_;
+  moe::RmsNorm<float> norm_;
+  moe::RmsNorm<float>::State norm_state_;
   Linear head_;
 
   // Values of the last forward, [T, ...], and their gradients; kept to be reused.
-  moe::Buffer<float> embedded_, mixed_, normed_, residual_, last_, logits_, nats_;
-  moe::Buffer<float> dembedded_, dmixed_, dnormed_, dresidual_, dlast_;
+  moe::Buffer<float> embedded_, mixed_, out_, last_, logits_, nats_;
+  moe::Buffer<float> dembedded_, dmixed_, dout_, dlast_;
 };
 
 }  // namespace text

@@ -1,11 +1,10 @@
 // SPDX-FileCopyrightText: 2026 the moe authors
 // SPDX-License-Identifier: MIT
 //
-// The small layers around the MoE block: Embedding, Linear, RmsNorm, each with its backward.
+// The small layers around the block: Embedding and Linear, each with its backward.
 #pragma once
 
 #include <moe/moe.hpp>
-#include <numeric>
 #include <span>
 #include <string>
 
@@ -92,52 +91,6 @@ class Linear {
 
  private:
   moe::LinearScratch<float> scratch_;
-};
-
-/// y = gain * x / sqrt(mean(x^2) + eps), per row (Zhang & Sennrich 2019).
-class RmsNorm {
- public:
-  explicit RmsNorm(Index width) : gain(1, width) { gain.value.setOnes(); }
-
-  void forward(ConstView x, View y, moe::ExecutorRef threads) {
-    inverse_.resize(x.rows());
-    const float* g = gain.value.data();
-    parallel_rows(threads, x.rows(), [&](Index first, Index last) {
-      for (Index t = first; t < last; ++t) {
-        const float* in = x.row(t);
-        const float squares = std::inner_product(in, in + x.cols(), in, 0.0f);
-        const float inverse = 1 / std::sqrt(squares / static_cast<float>(x.cols()) + kEps);
-        for (Index i = 0; i < x.cols(); ++i) y(t, i) = g[i] * in[i] * inverse;
-        inverse_[t] = inverse;
-      }
-    });
-  }
-
-  /// Writes dx; adds to the gain's gradient, serially. With r the inverse above:
-  /// dx = r (g dy - x r^2 mean(g dy x)).
-  void backward(ConstView x, ConstView dy, View dx, moe::ExecutorRef threads) {
-    gain.ensure_grad();
-    const float* g = gain.value.data();
-    parallel_rows(threads, x.rows(), [&](Index first, Index last) {
-      for (Index t = first; t < last; ++t) {
-        const float r = inverse_[t];
-        float mean = 0;
-        for (Index i = 0; i < x.cols(); ++i) mean += g[i] * dy(t, i) * x(t, i);
-        mean *= r * r / static_cast<float>(x.cols());
-        for (Index i = 0; i < x.cols(); ++i) dx(t, i) = r * (g[i] * dy(t, i) - x(t, i) * mean);
-      }
-    });
-    float* dgain = gain.grad.data();
-    for (Index t = 0; t < x.rows(); ++t) {
-      for (Index i = 0; i < x.cols(); ++i) dgain[i] += dy(t, i) * x(t, i) * inverse_[t];
-    }
-  }
-
-  Parameter gain;  ///< [1, width]
-
- private:
-  static constexpr float kEps = 1e-5f;
-  moe::Buffer<float> inverse_;  ///< [T], of the last forward
 };
 
 }  // namespace text
