@@ -91,7 +91,7 @@ class ModelConfig {
       if (value == name) return;
       names.append(names.empty() ? "" : ", ").append(name);
     }
-    fail(key, "is ", detail::quoted(value),
+    fail(key, "is ", detail::in_quotes(value),
          ", which this family's layer does not know; known: ", names);
   }
 
@@ -102,7 +102,7 @@ class ModelConfig {
     if (name == "gelu") return Activation::gelu;
     if (name == "gelu_new" || name == "gelu_pytorch_tanh") return Activation::gelu_tanh;
     if (name == "relu") return Activation::relu;
-    fail(key, "is ", detail::quoted(name),
+    fail(key, "is ", detail::in_quotes(name),
          ", expected silu, gelu, gelu_new, gelu_pytorch_tanh or relu");
   }
 
@@ -146,7 +146,7 @@ class ModelConfig {
   static std::string shown(const Json& value) {
     constexpr auto kReplace = Json::error_handler_t::replace;
     return value.is_structured() ? value.type_name()
-                                 : detail::quoted(value.dump(-1, ' ', true, kReplace));
+                                 : detail::in_quotes(value.dump(-1, ' ', true, kReplace));
   }
 
   Index count_of(const std::string& key, const Json& value, Index least, Index most) const {

@@ -69,7 +69,7 @@ inline const CheckpointFamily& find_family(const ModelConfig& config) {
     }
   }
   if (config.model_type().empty()) config.fail("model_type", "is missing; known: ", known);
-  config.fail("model_type", "is ", detail::quoted(config.model_type()),
+  config.fail("model_type", "is ", detail::in_quotes(config.model_type()),
               ", which is no family known here; known: ", known);
 }
 

@@ -1,0 +1,244 @@
+// SPDX-FileCopyrightText: 2026 the moe authors
+// SPDX-License-Identifier: MIT
+//
+// Published checkpoints: a folder with config.json and safetensors -> layers ready to run. Needs
+// nlohmann_json.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "moe/io/checkpoint/families.hpp"
+#include "moe/io/checkpoint/layer.hpp"
+#include "moe/io/checkpoint/tensors.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// What load_layer may be told.
+struct LoadOptions {
+  WeightType weights = WeightType::native;  ///< native: float32, exact
+  /// Whose code the gate follows where codes differ: see presets::Variant.
+  presets::Variant variant = presets::Variant::official;
+  /// Dropless unless told otherwise, for families trained with limited room too
+  /// (presets::switch_capacity): with room to spare the numbers are the same, and they do not depend
+  /// on the batch.
+  CapacityOptions capacity{};
+  ExecutorRef executor{};  ///< reads and packs with its threads
+  /// Called after each expert, the shared one included: so many of so many.
+  std::function<void(Index done, Index total)> progress{};
+};
+
+/// One layer with experts, as the files have it.
+struct LayerInfo {
+  Index layer = 0;
+  std::string block;  ///< such as "model.layers.3.mlp"
+  Dims dims;          ///< num_experts: those with weights
+  Index zero_experts = 0;
+  Index shared_dim = 0;  ///< H of the shared expert, 0 without one
+  std::string type;      ///< of the experts' weights: "BF16", "F8_E4M3", "MXFP4" ...
+  Index parameters = 0;  ///< of the whole block
+  Index active = 0;      ///< of them read for one token, none of its experts being a zero expert
+  std::size_t bytes = 0;
+};
+
+/// An open checkpoint. Only config.json and the headers are read; weights come with load_layer. The
+/// const interface may be used by many threads.
+class Checkpoint {
+ public:
+  /// `folder`: with config.json and model.safetensors, its shards and their index, or a single
+  /// *.safetensors. Throws FileError when something is missing or damaged, or lists the known
+  /// families when this is none of them.
+  explicit Checkpoint(const std::filesystem::path& folder)
+      : config_(read_json(folder / "config.json"), folder / "config.json"),
+        family_(&find_family(config_)),
+        num_layers_(family_->num_layers(config_)),
+        tensors_(SafeTensors(folder), folder, config_.scale_block()) {
+    const std::string method = config_.quantization();
+    if (!method.empty() && method != "fp8" && method != "mxfp4") {
+      detail::fail_file(config_.path(), "the weights are quantized by ", detail::in_quotes(method),
+                        ", expected none, fp8 in blocks, or mxfp4");
+    }
+    for (const char* prefix : kPrefixes) {
+      prefix_ = prefix;
+      for (Index n = 0; n < num_layers_; ++n) {
+        if (has_experts(n)) moe_layers_.push_back(n);
+      }
+      if (!moe_layers_.empty()) return;
+    }
+    prefix_.clear();
+  }
+
+  const CheckpointFamily& family() const { return *family_; }
+  const ModelConfig& config() const { return config_; }
+  const SafeTensors& files() const { return tensors_.files(); }
+  Index num_layers() const { return num_layers_; }
+  /// Those with experts; the others are dense.
+  const std::vector<Index>& moe_layers() const { return moe_layers_; }
+
+  /// Finds and checks every tensor of the layer without reading it. Throws std::invalid_argument
+  /// unless the layer is one of moe_layers(), FileError naming what is missing or misshapen.
+  LayerInfo describe(Index layer) const {
+    const LayerRecipe r = recipe("moe::Checkpoint::describe", layer, presets::Variant::official);
+    LayerInfo info{layer, block(layer), r.dims, r.zero_experts, r.shared_dim};
+    const auto add = [&](const WeightPlace& place) {
+      if (place.empty()) return Index{0};
+      const StoredWeight w = tensors_.find(place);
+      if (info.type.empty()) info.type = w.type();
+      info.bytes += CheckpointTensors::bytes(w, place);
+      info.parameters += place.rows * place.cols;
+      return place.rows * place.cols;
+    };
+    Index one = 0;
+    for (Index e = 0; e < r.dims.num_experts; ++e) {
+      one = 0;
+      visit(r.expert(e), [&](const WeightPlace& place) { one += add(place); });
+    }
+    visit(r.shared, add);
+    for (const auto* place : extras(r)) add(*place);
+    const Index idle = std::max<Index>(0, r.dims.num_experts - r.dims.top_k);
+    info.active = info.parameters - idle * one;
+    return info;
+  }
+
+  /// The layer, ready to run. Experts are read and packed one by one: memory is at most that of the
+  /// packed layer and of one expert in float32. Throws as describe, before anything large is
+  /// allocated, and FileError when the config's numbers do not make a gate.
+  CheckpointLayer load_layer(Index layer, const LoadOptions& options = {}) const {
+    constexpr auto* kWhere = "moe::Checkpoint::load_layer";
+    LayerRecipe r = recipe(kWhere, layer, options.variant);
+    check(r);
+    CheckpointLayer::Parts parts;
+    parts.gate = make_gate(r);
+    parts.router.weight = read_parameter(r.router);
+    if (!r.router_bias.empty()) parts.router.bias = read_parameter(r.router_bias);
+    const Index experts = r.dims.num_experts, total = experts + (r.shared_dim > 0 ? 1 : 0);
+    ExpertReader reader{tensors_, options, total};
+    parts.experts = reader.read(shape_of(r, r.dims.hidden_dim), experts, r.expert);
+    parts.zero_experts = r.zero_experts;
+    if (r.shared_dim > 0) {
+      parts.shared = reader.read(shape_of(r, r.shared_dim), 1,
+                                 [&](Index) -> const FfnPlaces& { return r.shared; });
+    }
+    parts.shared_gate = read_row(r.shared_gate);
+    parts.output_bias = read_row(r.output_bias);
+    parts.capacity = options.capacity;
+    return CheckpointLayer(std::move(parts));
+  }
+
+ private:
+  /// What multimodal checkpoints put before the names of their language model.
+  static constexpr const char* kPrefixes[] = {"", "language_model.", "model.language_model."};
+
+  std::string block(Index layer) const {
+    std::string name = family_->block(config_, layer);
+    if (prefix_ == "model.language_model." && name.starts_with("model.")) name.erase(0, 6);
+    return prefix_ + name;
+  }
+
+  /// Any tensor that only a layer with experts has: so that one of them missing is seen later.
+  bool has_experts(Index layer) const {
+    const std::string start = block(layer);
+    for (const char* part :
+         {".gate.", ".router", ".experts", ".input_linear", ".mlp1_", ".mlp2_"}) {
+      if (tensors_.any_starts_with(start + part)) return true;
+    }
+    return false;
+  }
+
+  LayerRecipe recipe(const char* where, Index layer, presets::Variant variant) const {
+    if (!std::binary_search(moe_layers_.begin(), moe_layers_.end(), layer)) {
+      std::string known;
+      for (const Index n : moe_layers_) known += (known.empty() ? "" : ", ") + std::to_string(n);
+      detail::fail(where, "layer ", layer,
+                   " has no experts; layers with experts: ", known.empty() ? "none" : known);
+    }
+    return family_->recipe(config_, layer, block(layer), variant);
+  }
+
+  template <class F>
+  static void visit(const FfnPlaces& p, F&& f) {
+    for (const auto* place : {&p.gate, &p.in, &p.out, &p.b_gate, &p.b_in, &p.b_out}) f(*place);
+  }
+  static std::array<const WeightPlace*, 5> extras(const LayerRecipe& r) {
+    return {&r.router, &r.router_bias, &r.selection_bias, &r.shared_gate, &r.output_bias};
+  }
+
+  void check(const LayerRecipe& r) const {
+    const auto find = [&](const WeightPlace& place) {
+      if (!place.empty()) tensors_.find(place);
+    };
+    for (const auto* place : extras(r)) find(*place);
+    for (Index e = 0; e < r.dims.num_experts; ++e) visit(r.expert(e), find);
+    visit(r.shared, find);
+  }
+
+  static FfnShape shape_of(const LayerRecipe& r, Index hidden_dim) {
+    return {r.dims.model_dim, hidden_dim, r.activation, r.gated, r.clamped};
+  }
+
+  CheckpointGate make_gate(LayerRecipe& r) const {
+    if (!r.selection_bias.empty()) {
+      const RowVector<float> bias = read_row(r.selection_bias);
+      std::get<TopKGate::Options>(r.gate).selection_bias.assign(bias.data(),
+                                                                bias.data() + bias.size());
+    }
+    try {
+      Dims dims = r.dims;
+      dims.num_experts = r.num_choices();
+      return {dims, std::move(r.gate)};
+    } catch (const std::invalid_argument& error) {
+      detail::fail_file(config_.path(), "makes no gate: ", error.what());
+    }
+  }
+
+  RowVector<float> read_row(const WeightPlace& place) const {
+    RowVector<float> row(place.empty() ? 0 : place.cols);
+    if (!place.empty()) tensors_.read(place, MatrixView<float>(row.data(), 1, row.size()));
+    return row;
+  }
+  Parameter<float> read_parameter(const WeightPlace& place) const {
+    Parameter<float> p(place.rows, place.cols);
+    tensors_.read(place, p.value);
+    return p;
+  }
+
+  /// Reads experts of one shape, one after the other, through memory for one.
+  struct ExpertReader {
+    const CheckpointTensors& tensors;
+    const LoadOptions& options;
+    Index total;
+    Index done = 0;
+
+    template <class Places>
+    PackedFfn<float> read(const FfnShape& shape, Index count, Places&& places) {
+      PackedFfn<float> packed(shape, count, options.weights);
+      std::array<Matrix<float>, 6> part;
+      for (Index e = 0; e < count; ++e) {
+        const FfnPlaces& p = places(e);
+        const std::array<const WeightPlace*, 6> place = {&p.gate,   &p.in,   &p.out,
+                                                         &p.b_gate, &p.b_in, &p.b_out};
+        std::array<const float*, 6> data{};
+        for (std::size_t i = 0; i < part.size(); ++i) {
+          if (place[i]->empty()) continue;
+          part[i].resize(place[i]->rows, place[i]->cols);
+          tensors.read(*place[i], part[i], options.executor);
+          data[i] = part[i].data();
+        }
+        packed.pack_expert(e, {data[0], data[1], data[2], data[3], data[4], data[5]},
+                           options.executor);
+        if (options.progress) options.progress(++done, total);
+      }
+      return packed;
+    }
+  };
+
+  ModelConfig config_;
+  const CheckpointFamily* family_;
+  Index num_layers_;
+  CheckpointTensors tensors_;
+  std::string prefix_;
+  std::vector<Index> moe_layers_;
+};
+
+MOE_NAMESPACE_END
