@@ -38,7 +38,11 @@
 #include "moe/plan/dispatch.hpp"
 
 // rows -> rows: what an expert computes
+#include "moe/expert/any_of.hpp"
+#include "moe/expert/constant.hpp"
 #include "moe/expert/ffn.hpp"
+#include "moe/expert/identity.hpp"
+#include "moe/expert/zero.hpp"
 
 // Routing + Plan -> a scalar and its gradients
 #include "moe/loss/bias_update.hpp"
@@ -66,6 +70,7 @@
 #include "moe/layer/moe_layer.hpp"
 #include "moe/layer/packed_layer.hpp"
 #include "moe/layer/presets.hpp"
+#include "moe/layer/soft_layer.hpp"
 
 // layers in a row: y = x + attention(norm(x)), y + ffn(norm(y))
 #include "moe/block/attention.hpp"

@@ -100,5 +100,26 @@ void check_forward(std::string_view function, Index model_dim, MatrixView<const 
   check_sequences(function, batch, x.rows());
 }
 
+/// A tape must wait for the layer that filled it.
+inline void check_filled(std::string_view function, std::uint64_t filled_by,
+                         std::uint64_t layer_id) {
+  if (filled_by == 0) {
+    fail(function, "the tape is empty, expected one training forward before each backward");
+  }
+  if (filled_by != layer_id) {
+    fail(function, "the tape was filled by layer #", filled_by,
+         ", expected one filled by this layer, #", layer_id);
+  }
+}
+
+/// The shapes of every layer's backward, before anything is changed.
+template <class S>
+void check_backward_shapes(std::string_view function, MatrixView<const S> dy, MatrixView<S> dx,
+                           Index tokens, Index model_dim) {
+  check_shape(function, "dy", dy, tokens, model_dim);
+  check_shape(function, "dx", dx, tokens, model_dim);
+  check_no_alias(function, "dy", dy, "dx", dx);
+}
+
 }  // namespace detail
 MOE_NAMESPACE_END

@@ -102,25 +102,11 @@ namespace detail {
 template <class S, class TapeType>
 void check_tape(std::string_view function, const TapeType& tape, std::uint64_t layer_id,
                 Index num_experts, Index top_k) {
-  if (tape.layer_id == 0) {
-    fail(function, "the tape is empty, expected one training forward before each backward");
-  }
-  if (tape.layer_id != layer_id) {
-    fail(function, "the tape was filled by layer #", std::uint64_t{tape.layer_id},
-         ", expected one filled by this layer, #", layer_id);
-  }
+  check_filled(function, tape.layer_id, layer_id);
   check_size(function, "the tape", tape.routing.top_k(), "experts per token", "the gate's top_k",
              top_k);
   check_size(function, "the tape", tape.routing.num_experts(), "experts", "the number of experts",
              num_experts);
-}
-
-template <class S>
-void check_backward_shapes(std::string_view function, MatrixView<const S> dy, MatrixView<S> dx,
-                           Index tokens, Index model_dim) {
-  check_shape(function, "dy", dy, tokens, model_dim);
-  check_shape(function, "dx", dx, tokens, model_dim);
-  check_no_alias(function, "dy", dy, "dx", dx);
 }
 
 }  // namespace detail
