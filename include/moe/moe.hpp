@@ -18,6 +18,7 @@
 #include "moe/router/uniform.hpp"
 
 // logits -> Routing{expert [T, K], weight [T, K], scores [T, E]}: who is chosen, with what weight
+#include "moe/gate/adaptive_experts.hpp"
 #include "moe/gate/auction.hpp"
 #include "moe/gate/dense.hpp"
 #include "moe/gate/expert_choice.hpp"
@@ -48,6 +49,8 @@
 #include "moe/loss/bias_update.hpp"
 #include "moe/loss/communication_balance.hpp"
 #include "moe/loss/device_balance.hpp"
+#include "moe/loss/diversity.hpp"
+#include "moe/loss/dyn_moe.hpp"
 #include "moe/loss/expert_selection.hpp"
 #include "moe/loss/global_balance.hpp"
 #include "moe/loss/global_entropy.hpp"

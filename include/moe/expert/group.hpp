@@ -2,14 +2,13 @@
 // SPDX-License-Identifier: MIT
 //
 // All experts of a layer on one plan: x [T, D] -> y [T, D]. Built-in FFNs in one grouped product,
-// any other expert type one by one between dispatch and combine.
+// experts of several kinds run by run.
 #pragma once
 
 #include <numeric>
 #include <vector>
 
-#include "moe/expert/expert.hpp"
-#include "moe/kernel/ffn.hpp"
+#include "moe/expert/run_experts.hpp"
 #include "moe/plan/combine.hpp"
 #include "moe/plan/dispatch.hpp"
 
@@ -19,7 +18,7 @@ MOE_NAMESPACE_BEGIN
 /// models) or on what it is given (Llama 4). Experts are not linear, so the two differ.
 enum class WeightOn : std::uint8_t { output, input };
 
-/// Rows side by side in slot order, for experts that the fused path does not serve.
+/// Rows side by side in slot order, for weights on the input.
 template <class S>
 struct SlotRows {
   Buffer<S> in, out;              ///< [N, D]
@@ -40,8 +39,8 @@ struct SlotRows {
 /// Memory of the experts' part of one call, for an expert type of any kind.
 template <class X, class S>
 struct GroupState {
-  SlotRows<S> rows;
-  std::vector<typename X::State> states;  ///< [E]
+  SlotRows<S> rows;  ///< only used with WeightOn::input
+  RunsState<X, S> runs;
 };
 
 /// The same for experts that the grouped kernels read directly.
@@ -87,59 +86,20 @@ RowGroups<S> groups_of_slots(const Plan& plan, const SlotRows<S>& rows) {
   return {plan.offset, rows.identity.span(), rows.ones.span(), most_slots(plan), plan.tokens};
 }
 
-/// rows.in[s] = x[token of s], times the weight of the slot when that goes on the input.
+/// rows.in[s] = x[token of s] times the weight of the slot.
 template <class S>
 MatrixView<const S> dispatch_weighted(MatrixView<const S> x, const Plan& plan,
-                                      std::span<const S> slot_weight, WeightOn weight_on,
-                                      SlotRows<S>& rows) {
+                                      std::span<const S> slot_weight, SlotRows<S>& rows) {
   const Index most = most_slots(plan);
   rows.in.reserve(most * x.cols());
   rows.out.reserve(most * x.cols());
   const MatrixView<S> in = rows.in.resize(plan.count(), x.cols());
   rows.resize_unit_weights(plan.count(), most);
   dispatch<S>(x, plan, in);
-  if (weight_on == WeightOn::input) {
-    for (Index s = 0; s < in.rows(); ++s) {
-      for (Index d = 0; d < in.cols(); ++d) in(s, d) *= slot_weight[static_cast<std::size_t>(s)];
-    }
+  for (Index s = 0; s < in.rows(); ++s) {
+    for (Index d = 0; d < in.cols(); ++d) in(s, d) *= slot_weight[static_cast<std::size_t>(s)];
   }
   return in;
-}
-
-/// out[s] = expert(in[s]), in and out [N, D] in slot order.
-template <class X, class S>
-void experts_on_rows(const std::vector<X>& experts, const Plan& plan, MatrixView<const S> in,
-                     MatrixView<S> out, GroupState<X, S>& state, bool keep, ExecutorRef executor) {
-  if constexpr (GroupedExpert<X, S>) {
-    ffn_forward<S>(experts.front().shape(), groups_of_slots(plan, state.rows), state.weights, in,
-                   out, state.scratch, keep ? &state.saved : nullptr, executor);
-  } else {
-    state.states.resize(experts.size());
-    for (std::size_t e = 0; e < experts.size(); ++e) {
-      const Index first = plan.offset[e], n = plan.load(static_cast<Index>(e));
-      if (n == 0) continue;
-      experts[e].forward(in.middle_rows(first, n), out.middle_rows(first, n), state.states[e]);
-    }
-  }
-}
-
-/// Its gradient: writes din; `dweight` [N] is scratch.
-template <class X, class S>
-void experts_on_rows_backward(std::vector<X>& experts, const Plan& plan, MatrixView<const S> in,
-                              MatrixView<const S> dout, MatrixView<S> din, std::span<S> dweight,
-                              GroupState<X, S>& state, ExecutorRef executor) {
-  if constexpr (GroupedExpert<X, S>) {
-    std::fill_n(din.data(), din.size(), S(0));
-    ffn_backward<S>(experts.front().shape(), groups_of_slots(plan, state.rows), state.weights, in,
-                    state.saved, dout, din, state.gradients, dweight, state.scratch, executor);
-  } else {
-    for (std::size_t e = 0; e < experts.size(); ++e) {
-      const Index first = plan.offset[e], n = plan.load(static_cast<Index>(e));
-      if (n == 0) continue;
-      experts[e].backward(in.middle_rows(first, n), dout.middle_rows(first, n),
-                          din.middle_rows(first, n), state.states[e]);
-    }
-  }
 }
 
 /// in = weight * x: from the gradient of `in`, in place, that of x, and writes that of the weight.
@@ -160,63 +120,103 @@ void unscale_rows(MatrixView<const S> x, const Plan& plan, std::span<const S> sl
 
 }  // namespace detail
 
+/// y[t] = or += sum over the slots of t, experts ascending, of weight * expert(x[t]). `keep`: a
+/// backward will follow.
+template <class X, class S>
+void group_forward(const std::vector<X>& experts, const RowGroups<S>& rows, MatrixView<const S> x,
+                   MatrixView<S> y, GroupState<X, S>& state, bool keep, ExecutorRef executor,
+                   bool accumulate = false) {
+  if constexpr (GroupedExpert<X, S>) {
+    state.collect_weights(experts);
+    ffn_forward<S>(experts.front().shape(), rows, state.weights, x, y, state.scratch,
+                   keep ? &state.saved : nullptr, executor, accumulate);
+  } else {
+    detail::runs_forward(experts, rows, x, y, accumulate, state.runs, keep, executor);
+  }
+}
+
+/// Its gradient: adds to dx [T, D] and to the experts' gradients; writes dweight [N].
+template <class X, class S>
+void group_backward(std::vector<X>& experts, const RowGroups<S>& rows, MatrixView<const S> x,
+                    MatrixView<const S> dy, MatrixView<S> dx, std::span<S> dweight,
+                    GroupState<X, S>& state, ExecutorRef executor) {
+  if constexpr (GroupedExpert<X, S>) {
+    state.collect_weights(experts);
+    state.collect_gradients(experts);
+    ffn_backward<S>(experts.front().shape(), rows, state.weights, x, state.saved, dy, dx,
+                    state.gradients, dweight, state.scratch, executor);
+  } else {
+    detail::runs_backward(experts, rows, x, dy, dx, dweight, state.runs, executor);
+  }
+}
+
+/// The same with packed experts, for inference.
+template <class S>
+void group_forward(const PackedFfn<S>& experts, const RowGroups<S>& rows, MatrixView<const S> x,
+                   MatrixView<S> y, GroupState<PackedFfn<S>, S>& state, bool, ExecutorRef executor,
+                   bool accumulate = false) {
+  ffn_forward<S>(experts, rows, x, y, state.scratch, executor, accumulate);
+}
+
+namespace detail {
+
+template <class S>
+RowGroups<S> groups_of_plan(const Plan& plan, std::span<const S> slot_weight) {
+  return {plan.offset, plan.token, slot_weight, most_slots(plan)};
+}
+
+/// The experts' forward on a plan, in whichever way they are held.
+template <class S, class Experts, class State>
+void plan_forward(const Experts& experts, const Plan& plan, std::span<const S> slot_weight,
+                  WeightOn weight_on, MatrixView<const S> x, MatrixView<S> y, State& state,
+                  bool keep, ExecutorRef executor) {
+  if (weight_on == WeightOn::output) {
+    group_forward(experts, groups_of_plan(plan, slot_weight), x, y, state, keep, executor);
+    return;
+  }
+  SlotRows<S>& rows = state.rows;
+  const MatrixView<const S> in = dispatch_weighted<S>(x, plan, slot_weight, rows);
+  const MatrixView<S> out = rows.out.resize(plan.count(), x.cols());
+  group_forward(experts, groups_of_slots(plan, rows), in, out, state, keep, executor);
+  combine<S>(out, plan, rows.ones.span(), y);
+}
+
+}  // namespace detail
+
 /// y[t] = sum over the experts of t, ascending, of weight * expert(x[t]), or of expert(weight *
 /// x[t]). `keep`: a backward will follow.
 template <class X, class S>
 void experts_forward(const std::vector<X>& experts, const Plan& plan,
                      std::span<const S> slot_weight, WeightOn weight_on, MatrixView<const S> x,
                      MatrixView<S> y, GroupState<X, S>& state, bool keep, ExecutorRef executor) {
-  if constexpr (GroupedExpert<X, S>) {
-    state.collect_weights(experts);
-    if (weight_on == WeightOn::output) {
-      ffn_forward<S>(experts.front().shape(),
-                     {plan.offset, plan.token, slot_weight, detail::most_slots(plan)},
-                     state.weights, x, y, state.scratch, keep ? &state.saved : nullptr, executor);
-      return;
-    }
-  }
-  SlotRows<S>& rows = state.rows;
-  const MatrixView<const S> in =
-      detail::dispatch_weighted<S>(x, plan, slot_weight, weight_on, rows);
-  const MatrixView<S> out = rows.out.resize(plan.count(), x.cols());
-  detail::experts_on_rows<X, S>(experts, plan, in, out, state, keep, executor);
-  combine<S>(out, plan, weight_on == WeightOn::output ? slot_weight : rows.ones.span(), y);
+  detail::plan_forward(experts, plan, slot_weight, weight_on, x, y, state, keep, executor);
 }
 
 /// The same with packed experts, for inference.
-template <class S>
-void experts_forward(const PackedFfn<S>& experts, const Plan& plan, std::span<const S> slot_weight,
+template <class S, class Packed>
+void experts_forward(const Packed& experts, const Plan& plan, std::span<const S> slot_weight,
                      WeightOn weight_on, MatrixView<const S> x, MatrixView<S> y,
-                     GroupState<PackedFfn<S>, S>& state, ExecutorRef executor) {
-  if (weight_on == WeightOn::output) {
-    ffn_forward<S>(experts, {plan.offset, plan.token, slot_weight, detail::most_slots(plan)}, x, y,
-                   state.scratch, executor);
-    return;
-  }
-  SlotRows<S>& rows = state.rows;
-  const MatrixView<const S> in =
-      detail::dispatch_weighted<S>(x, plan, slot_weight, weight_on, rows);
-  const MatrixView<S> out = rows.out.resize(plan.count(), x.cols());
-  ffn_forward<S>(experts, detail::groups_of_slots(plan, rows), in, out, state.scratch, executor);
-  combine<S>(out, plan, rows.ones.span(), y);
+                     GroupState<Packed, S>& state, ExecutorRef executor) {
+  detail::plan_forward(experts, plan, slot_weight, weight_on, x, y, state, false, executor);
 }
 
-/// Adds to dx [T, D] and to the experts' gradients; writes dslot_weight [N].
+/// Adds to dx [T, D] and to the experts' gradients; writes dslot_weight [N]. Throws
+/// std::invalid_argument when experts changed their kinds or shapes since the forward.
 template <class X, class S>
 void experts_backward(std::vector<X>& experts, const Plan& plan, std::span<const S> slot_weight,
                       WeightOn weight_on, MatrixView<const S> x, MatrixView<const S> dy,
                       MatrixView<S> dx, std::span<S> dslot_weight, GroupState<X, S>& state,
                       ExecutorRef executor) {
-  if constexpr (GroupedExpert<X, S>) {
-    state.collect_weights(experts);
-    state.collect_gradients(experts);
-    if (weight_on == WeightOn::output) {
-      ffn_backward<S>(experts.front().shape(),
-                      {plan.offset, plan.token, slot_weight, detail::most_slots(plan)},
-                      state.weights, x, state.saved, dy, dx, state.gradients, dslot_weight,
-                      state.scratch, executor);
-      return;
+  if constexpr (!GroupedExpert<X, S>) {
+    if (!detail::are_runs_of<S>(experts, state.runs.runs)) {
+      detail::fail("moe::experts_backward",
+                   "the experts are of other kinds or shapes than in the forward");
     }
+  }
+  if (weight_on == WeightOn::output) {
+    group_backward(experts, detail::groups_of_plan(plan, slot_weight), x, dy, dx, dslot_weight,
+                   state, executor);
+    return;
   }
   SlotRows<S>& rows = state.rows;
   const MatrixView<const S> in(rows.in.data(), plan.count(), x.cols());
@@ -225,12 +225,11 @@ void experts_backward(std::vector<X>& experts, const Plan& plan, std::span<const
   rows.din.reserve(detail::most_slots(plan) * x.cols());
   const MatrixView<S> dout = rows.dout.resize(plan.count(), x.cols());
   const MatrixView<S> din = rows.din.resize(plan.count(), x.cols());
-  combine_backward<S>(dy, out, plan, weight_on == WeightOn::output ? slot_weight : rows.ones.span(),
-                      dout, dslot_weight);
-  detail::experts_on_rows_backward<X, S>(experts, plan, in, dout, din, dslot_weight, state,
-                                         executor);
-  if (weight_on == WeightOn::input)
-    detail::unscale_rows<S>(x, plan, slot_weight, din, dslot_weight);
+  combine_backward<S>(dy, out, plan, rows.ones.span(), dout, dslot_weight);
+  detail::clear_rows(din);
+  group_backward(experts, detail::groups_of_slots(plan, rows), in, MatrixView<const S>(dout), din,
+                 dslot_weight, state, executor);
+  detail::unscale_rows<S>(x, plan, slot_weight, din, dslot_weight);
   dispatch_backward<S>(din, plan, dx);
 }
 

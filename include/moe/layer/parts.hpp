@@ -9,27 +9,50 @@
 #include <vector>
 
 #include "moe/core/error.hpp"
-#include "moe/expert/expert.hpp"
+#include "moe/expert/runs.hpp"
 #include "moe/layer/identity.hpp"
 
 MOE_NAMESPACE_BEGIN
 namespace detail {
 
 /// `count` experts with random weights, expert e from stream e + 1 of the seed: stream 0 is the
-/// router's.
+/// router's. Options that are a list of experts (ExpertMix) say of which kind each is; throws
+/// std::invalid_argument unless there are `count` of them.
 template <class ExpertType>
 std::vector<ExpertType> make_experts(const Dims& dims, const options_of<ExpertType>& options,
                                      Index count, std::uint64_t seed) {
-  std::vector<ExpertType> experts;
-  for (Index e = 0; e < count; ++e) {
-    Random random(seed, static_cast<std::uint64_t>(e) + 1);
-    experts.emplace_back(dims, options, random);
+  if constexpr (requires { options.make_all(dims, seed); }) {
+    check_size("moe::ExpertMix", "the list", options.count(), "experts", "num_experts", count);
+    return options.make_all(dims, seed);
+  } else {
+    std::vector<ExpertType> experts;
+    for (Index e = 0; e < count; ++e) {
+      Random random(seed, static_cast<std::uint64_t>(e) + 1);
+      experts.emplace_back(dims, options, random);
+    }
+    return experts;
   }
-  return experts;
 }
 
-/// Experts that the grouped kernels read directly must all be alike and as wide as the layer; what
-/// an expert of another type needs is its own business.
+/// Expert e of a layer whose experts may differ: is it as wide as the layer, as far as it can say?
+template <class S, class ExpertType>
+void check_expert(std::string_view function, std::size_t e, const ExpertType& expert,
+                  std::string_view owner, Index model_dim) {
+  if constexpr (GroupedExpert<ExpertType, S>) {
+    const FfnShape shape = expert.shape();
+    if (shape.model_dim != model_dim) {
+      fail(function, "expert ", e, " has ", shape.model_dim, " columns, ", owner, " is ",
+           model_dim);
+    }
+    expert.check_shapes(function, shape);
+  } else if constexpr (requires { expert.check_model_dim(function, model_dim); }) {
+    expert.check_model_dim(function, model_dim);
+  }
+}
+
+/// Experts of a type that the grouped kernels read directly must all be alike and as wide as the
+/// layer. Experts of several kinds (AnyOf) must each be as wide as the layer; what an expert of
+/// another type needs is its own business.
 template <class S, class ExpertType>
 void check_experts(std::string_view function, const std::vector<ExpertType>& experts,
                    std::string_view owner, Index model_dim) {
@@ -43,7 +66,16 @@ void check_experts(std::string_view function, const std::vector<ExpertType>& exp
         fail(function, "expert ", e, " is [", shape.hidden_dim, ", ", shape.model_dim,
              "], expected [", first.hidden_dim, ", ", first.model_dim, "] as expert 0");
       }
+      if (shape.clamped != first.clamped) {
+        fail(function, "expert ", e, " has other numbers of its clamped SwiGLU than expert 0");
+      }
       experts[e].check_shapes(function, first);
+    }
+  } else {
+    for (std::size_t e = 0; e < experts.size(); ++e) {
+      visit_kind(experts[e], [&](const auto& expert) {
+        check_expert<S>(function, e, expert, owner, model_dim);
+      });
     }
   }
 }
