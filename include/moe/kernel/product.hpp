@@ -74,7 +74,7 @@ template <class S>
 ProductScratch<S> scratch_for(const KernelTable<S>& table, Index rows, Index depth) {
   const auto align = [](Index n) { return (n + kLanes<S> - 1) / kLanes<S> * kLanes<S>; };
   const Index block = std::min(rows, table.mc);
-  return {align(block * depth + kLanes<S>), 4 * table.kc * kLanes<S>,
+  return {align(block * depth + kLanes<S>), table.kc * kLanes<S>,
           align(block * scratch_stride(table))};
 }
 
@@ -152,7 +152,8 @@ class Multiply {
   }
 
   /// Few rows: several panels per call, so that there are chains enough, and packed weights in one
-  /// linear run. Many rows: slices that stay in L1 while all tiles pass.
+  /// linear run. Many rows: long slices. The row tiles then stay in L2 while all panels of a group
+  /// pass, and c is read and written seldom; shorter slices of weights that stay in L1 are slower.
   void choose_slice() {
     constexpr Index kFewRowsSlice = 256;  // packed just before its only use: small enough for L1
     one_tile_ = rows_ <= table_.mr;

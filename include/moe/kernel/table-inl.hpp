@@ -9,8 +9,8 @@ namespace detail::MOE_ISA {
 template <class F>
 inline constexpr KernelTable<typename F::T> kTable = {
     .mr = F::kMr,
-    .kc = F::kSlice,
-    .mc = 384,
+    .kc = 1024,
+    .mc = 192,
     .nc = 8,
     .tiles = &multiply_tiles<F>,
     .tiles_bf16 = nullptr,

@@ -10,7 +10,6 @@ struct F32 {
   using T = float;
   static constexpr Index W = 8;
   static constexpr int kMr = 6;
-  static constexpr Index kSlice = 256;
   struct V {
     __m256 v;
   };
@@ -89,7 +88,6 @@ struct F64 {
   using T = double;
   static constexpr Index W = 4;
   static constexpr int kMr = 6;
-  static constexpr Index kSlice = 256;
   struct V {
     __m256d v;
   };

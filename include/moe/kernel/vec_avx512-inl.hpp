@@ -10,7 +10,6 @@ struct F32 {
   using T = float;
   static constexpr Index W = 16;
   static constexpr int kMr = 12;
-  static constexpr Index kSlice = 512;
   struct V {
     __m512 v;
   };
@@ -63,7 +62,6 @@ struct F64 {
   using T = double;
   static constexpr Index W = 8;
   static constexpr int kMr = 12;
-  static constexpr Index kSlice = 512;
   struct V {
     __m512d v;
   };

@@ -10,7 +10,6 @@ struct F32 {
   using T = float;
   static constexpr Index W = 4;
   static constexpr int kMr = 12;
-  static constexpr Index kSlice = 256;
   struct V {
     float32x4_t v;
   };
@@ -67,7 +66,6 @@ struct F64 {
   using T = double;
   static constexpr Index W = 2;
   static constexpr int kMr = 12;
-  static constexpr Index kSlice = 256;
   struct V {
     float64x2_t v;
   };

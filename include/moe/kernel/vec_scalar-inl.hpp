@@ -12,7 +12,6 @@ struct ScalarVec {
   using T = Value;
   static constexpr Index W = 1;
   static constexpr int kMr = 4;
-  static constexpr Index kSlice = 256;
   struct V {
     T v;
   };
