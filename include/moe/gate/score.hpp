@@ -136,6 +136,7 @@ struct WeightRule {
   double epsilon = 0;
   double least = 0;
   double scale = 1;
+  bool constant_norm = false;  ///< the gradient takes the norm for a constant
 
   double floor() const {
     return std::max(least, static_cast<double>(std::numeric_limits<float>::min()));
@@ -165,7 +166,7 @@ struct WeightRule {
     const bool clamped = normalized && size < floor();
     const double divisor = normalized ? (clamped ? floor() : size) + epsilon : 1;
     double mean = 0;
-    for (Index j = 0; normalized && !clamped && j < k; ++j) {
+    for (Index j = 0; normalized && !clamped && !constant_norm && j < k; ++j) {
       mean += static_cast<double>(dw[j]) * (u[j] / divisor);
     }
     for (Index j = 0; j < k; ++j) {

@@ -41,6 +41,9 @@ class TopKGate {
     double norm_min = 0;      ///< the norm is at least this (6.1035e-5: llama.cpp; Ernie)
     /// K = 1 too: the weight is then always 1 and the router learns from balance losses alone.
     bool normalize_single = false;
+    /// No gradient goes through the norm: mixture of attention heads (Zhang et al. 2022). Not of
+    /// softmax_of_chosen.
+    bool constant_norm = false;
     double scale = 1;  ///< of the weights: the routed scaling factor
     /// DeepSeek-V2's own code: either the weights are normalised or they are scaled.
     bool scale_only_unnormalized = false;
@@ -186,7 +189,8 @@ class TopKGate {
             .p = options_.norm_p,
             .epsilon = options_.norm_epsilon,
             .least = options_.norm_min,
-            .scale = normalized && options_.scale_only_unnormalized ? 1 : options_.scale};
+            .scale = normalized && options_.scale_only_unnormalized ? 1 : options_.scale,
+            .constant_norm = options_.constant_norm};
   }
 
   template <class S>
