@@ -23,6 +23,7 @@ class AtomicFile {
   /// file. A link is followed: the file it names is replaced.
   explicit AtomicFile(const std::filesystem::path& path) : path_(path) {
     std::error_code error;
+    if (!path_.has_filename()) detail::fail_file(path_, "names no file");
     if (std::filesystem::is_symlink(path_, error)) {
       path_ = std::filesystem::weakly_canonical(path_, error);
       if (error) detail::fail_file(path, "cannot follow the link: ", error.message());
