@@ -46,17 +46,6 @@ void add_rows(MatrixView<const S> from, MatrixView<S> to, const ExecutorRef& exe
               });
 }
 
-/// Throws std::invalid_argument unless the layer `id` filled the tape.
-inline void check_filled(std::string_view function, std::uint64_t filled_by, std::uint64_t id) {
-  if (filled_by == 0) {
-    fail(function, "the tape is empty, expected one training forward before each backward");
-  }
-  if (filled_by != id) {
-    fail(function, "the tape was filled by layer #", filled_by,
-         ", expected one filled by this layer, #", id);
-  }
-}
-
 /// What a tape keeps of the call that filled it.
 template <class S>
 struct CallRecord {
