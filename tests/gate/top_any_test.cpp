@@ -128,6 +128,39 @@ TEST_CASE("a token that clears no threshold in training has no expert and no gra
   CHECK(gate_gradient(gate, out, rows({{1, 2, 3}}), rows({{0, 0, 0}})).norm() < 1e-15);
 }
 
+TEST_CASE("an expert that is switched off is nobody's, in training and after", "[gate][top_any]") {
+  Gate gate = make_gate(4);
+  gate.set_active(2, false);
+  gate.threshold.value << 0, 0, -5, 5;
+  for (const bool training : {true, false}) {
+    auto out = route(gate, rows({{1, -1, 9, -1}, {-2, -3, 9, -1}}), {.training = training});
+    CHECK(experts_of(out.routing, 0) == Experts{0});
+    CHECK(experts_of(out.routing, 1) == (training ? Experts{} : Experts{3}));  // its best but 2
+    CHECK(out.routing.scores(0, 2) == 0);
+    CHECK(out.routing.scores.eigen().row(0).sum() == Approx(1));
+    const Matrix<double> gradient =
+        gate_gradient(gate, out, random_matrix<double>(2, 4, 1), random_matrix<double>(2, 4, 2));
+    CHECK(gradient.allFinite());
+    CHECK(gradient.col(2).norm() < 1e-15);
+  }
+  gate.set_active(2, true);
+  CHECK(experts_of(route(gate, rows({{1, -1, 9, -1}})).routing) == Experts{0, 2});
+}
+
+TEST_CASE("top-any refuses to be left without experts", "[gate][top_any][misuse]") {
+  Gate gate = make_gate(2);
+  gate.set_active(0, false);
+  gate.set_active(0, false);
+  CHECK(sentence_of([&] { gate.set_active(1, false); }) ==
+        "moe::TopAnyGate: expert 1 is the last one that is active, expected one to remain");
+  CHECK(sentence_of([&] { gate.set_active(2, true); }) ==
+        "moe::TopAnyGate: the expert is 2, expected 0 to 1");
+  gate.threshold.value.resize(1, 3);
+  CHECK(sentence_of([&] {
+          route(gate, rows({{1, 2}}));
+        }) == "moe::TopAnyGate: threshold is [1, 3], expected [1, 2]");
+}
+
 TEST_CASE("top-any refuses bad options", "[gate][top_any][misuse]") {
   CHECK(sentence_of([] { make_gate(3, {.initial_threshold = kNaN}); }) ==
         "moe::TopAnyGate: initial_threshold is nan, expected a finite value");

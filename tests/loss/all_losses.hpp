@@ -7,6 +7,7 @@
 #include "loss/losses.hpp"
 #include "moe/loss/communication_balance.hpp"
 #include "moe/loss/device_balance.hpp"
+#include "moe/loss/dyn_moe.hpp"
 #include "moe/loss/expert_selection.hpp"
 #include "moe/loss/global_balance.hpp"
 #include "moe/loss/global_entropy.hpp"
@@ -58,6 +59,7 @@ void for_all_losses(Index tokens, Index experts, F&& f) {
   f("load", LoadLoss{0.7});
   f("load by V-MoE", LoadLoss{0.7, LoadLoss::Estimate::kth_of_all});
   f("load by count", LoadLoss{0.7, LoadLoss::Estimate::count});
+  f("DynMoE", DynMoeLoss{0.7, 1, 0.5});
   f("KL", KlUniformLoss{0.7});
   f("global entropy", GlobalEntropyLoss{0.7});
   f("local entropy", LocalEntropyLoss{0.7});

@@ -4,7 +4,9 @@
 // Top-any gate: each expert has a learned threshold; a token uses every expert that clears its own.
 #pragma once
 
+#include <vector>
 #include "moe/core/expert_axis.hpp"
+
 #include "moe/core/parameter.hpp"
 #include "moe/gate/select.hpp"
 
@@ -13,7 +15,11 @@ MOE_NAMESPACE_BEGIN
 /// s_e = sigmoid(logit_e), used where s_e > sigmoid(threshold_e); every used expert has weight 1 /
 /// k, k the number used (Guo et al. 2024, "DynMoE", on a cosine router). In training a token may
 /// use no expert; otherwise it then uses its best one. Backward as published: straight through the
-/// step [s > threshold] to s and threshold, k held constant. Routing::scores is s / sum s. Dims::top_k is not used.
+/// step [s > threshold] to s and threshold, k held constant. Routing::scores is s / sum s.
+/// Dims::top_k is not used. Experts can be switched off and on: they then have score 0.
+///
+/// Few experts stay above their thresholds by themselves. Train with DynMoeLoss, DiversityLoss on
+/// the router's experts, and from time to time AdaptiveExperts.
 template <class S>
 class TopAnyGate {
  public:
@@ -38,14 +44,32 @@ class TopAnyGate {
     }
     threshold = Parameter<S>(1, dims.num_experts);
     threshold.value.setConstant(static_cast<S>(options.initial_threshold));
+    active_.assign(static_cast<std::size_t>(dims.num_experts), 1);
   }
 
   Index top_k() const { return top_k_; }
+  Index num_experts() const { return std::ssize(active_); }
   const Options& options() const { return options_; }
+
+  /// [E], 0 where an expert is switched off.
+  std::span<const std::uint8_t> active() const { return active_; }
+
+  /// Throws std::invalid_argument on an expert that is not there, or when none would be left on.
+  void set_active(Index e, bool on) {
+    if (e < 0 || e >= std::ssize(active_)) {
+      detail::fail(kWhere, "the expert is ", e, ", expected 0 to ", std::ssize(active_) - 1);
+    }
+    const auto at = static_cast<std::size_t>(e);
+    if (!on && active_[at] != 0 && std::count(active_.begin(), active_.end(), 1) == 1) {
+      detail::fail(kWhere, "expert ", e, " is the last one that is active, expected one to remain");
+    }
+    active_[at] = on ? 1 : 0;
+  }
 
   void forward(MatrixView<const S> logits, Routing<S>& routing, const Batch& batch,
                State& state) const {
     detail::check_gate_forward(kWhere, *this, logits, routing, batch);
+    detail::check_shape<const S>(kWhere, "threshold", threshold.value, 1, num_experts());
     const Index n = logits.cols();
     state.divisor.resize(logits.rows());
     state.count.resize(logits.rows());
@@ -55,8 +79,13 @@ class TopAnyGate {
       score_row(ScoreFunction::sigmoid, logits.row(t), n, S(1), s);
       // sigmoid is monotone: compared before it, so that large logits do not round to a tie
       const auto margin = [&](Index e) { return logits(t, e) - threshold.value(0, e); };
-      Index count = 0;
+      Index count = 0, best = kNoExpert;
       for (Index e = 0; e < n; ++e) {  // NaN clears it, to be seen
+        if (active_[static_cast<std::size_t>(e)] == 0) {
+          s[e] = 0;
+          continue;
+        }
+        if (best == kNoExpert || ranks_before(logits(t, e), e, logits(t, best), best)) best = e;
         if (margin(e) <= 0) continue;
         if (count < top_k_) {
           chosen[count++] = static_cast<std::int32_t>(e);
@@ -70,7 +99,7 @@ class TopAnyGate {
         }
       }
       state.count[t] = count;
-      if (count == 0 && !batch.training) select_top_k(logits.row(t), n, ++count, chosen);
+      if (count == 0 && !batch.training) chosen[count++] = static_cast<std::int32_t>(best);
       std::fill_n(routing.weight.row(t), count, S(1) / static_cast<S>(std::max<Index>(count, 1)));
       choose_nobody(routing, t, count);
       state.divisor[t] = scores_to_distribution(s, n);
@@ -116,6 +145,7 @@ class TopAnyGate {
  private:
   static constexpr auto* kWhere = "moe::TopAnyGate";
 
+  std::vector<std::uint8_t> active_;
   Index top_k_ = 0;
   Options options_;
 };
