@@ -16,10 +16,10 @@ MOE_NAMESPACE_BEGIN
 /// What an optimizer remembers of one parameter. A matrix is empty until the parameter first trains.
 template <class S>
 struct ParameterState {
-  std::string name;  ///< of the parameter, as visited
-  Index steps = 0;   ///< AdamW: steps this parameter has had
-  Matrix<S> first;   ///< AdamW: m, the mean gradient; Sgd: the velocity
-  Matrix<S> second;  ///< AdamW: v, the mean square; Sgd: empty
+  std::string name;       ///< of the parameter, as visited
+  Index steps = 0;        ///< AdamW: steps this parameter has had
+  Matrix<S> first = {};   ///< AdamW: m, the mean gradient; Sgd: the velocity
+  Matrix<S> second = {};  ///< AdamW: v, the mean square; Sgd: empty
 };
 
 /// All that an optimizer remembers. Plain data: to save a training, save it; to go on, put it back.
