@@ -73,6 +73,7 @@
 #include "moe/layer/moe_layer.hpp"
 #include "moe/layer/packed_layer.hpp"
 #include "moe/layer/presets.hpp"
+#include "moe/layer/shared.hpp"
 #include "moe/layer/soft_layer.hpp"
 
 // layers in a row: y = x + attention(norm(x)), y + ffn(norm(y))

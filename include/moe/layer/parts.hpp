@@ -34,15 +34,15 @@ std::vector<ExpertType> make_experts(const Dims& dims, const options_of<ExpertTy
   }
 }
 
-/// Expert e of a layer whose experts may differ: is it as wide as the layer, as far as it can say?
-template <class S, class ExpertType>
-void check_expert(std::string_view function, std::size_t e, const ExpertType& expert,
+/// Is an expert, known as `name` or by its number, as wide as the layer, as far as it can say?
+template <class S, class Name, class ExpertType>
+void check_expert(std::string_view function, const Name& name, const ExpertType& expert,
                   std::string_view owner, Index model_dim) {
   if constexpr (GroupedExpert<ExpertType, S>) {
     const FfnShape shape = expert.shape();
     if (shape.model_dim != model_dim) {
-      fail(function, "expert ", e, " has ", shape.model_dim, " columns, ", owner, " is ",
-           model_dim);
+      fail(function, std::is_arithmetic_v<Name> ? "expert " : "", name, " has ", shape.model_dim,
+           " columns, ", owner, " is ", model_dim);
     }
     expert.check_shapes(function, shape);
   } else if constexpr (requires { expert.check_model_dim(function, model_dim); }) {
