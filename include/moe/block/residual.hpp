@@ -50,7 +50,8 @@ class Residual {
   };
 
   /// A fresh norm before `layer`.
-  explicit Residual(LayerType layer) : layer_(std::move(layer)), norm_(layer_.model_dim()) {}
+  explicit Residual(LayerType layer, const typename NormType::Options& norm = {})
+      : layer_(std::move(layer)), norm_(layer_.model_dim(), norm) {}
 
   /// Throws std::invalid_argument unless the norm is as wide as the layer.
   Residual(NormType norm, LayerType layer) : layer_(std::move(layer)), norm_(std::move(norm)) {

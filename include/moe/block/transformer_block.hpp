@@ -75,8 +75,7 @@ class TransformerBlock {
   /// A block from its layers, behind fresh norms.
   TransformerBlock(AttentionType attention, FfnType ffn,
                    const typename NormType::Options& norm = {})
-      : attention_(NormType(attention.model_dim(), norm), std::move(attention)),
-        ffn_(NormType(ffn.model_dim(), norm), std::move(ffn)) {
+      : attention_(std::move(attention), norm), ffn_(std::move(ffn), norm) {
     check_parts("moe::TransformerBlock");
   }
 
