@@ -6,10 +6,10 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <string>
 #include <vector>
 
+#include "io/temporary_folder.hpp"
 #include "moe/io/checkpoint.hpp"
 
 namespace moe_test {
@@ -52,28 +52,31 @@ struct CheckpointCase {
   }
 };
 
-/// A copy of a synthetic checkpoint in a folder of its own, to be damaged; gone with the object.
+/// A copy of a synthetic checkpoint, to be damaged; gone with the object.
 class CheckpointCopy {
  public:
-  CheckpointCopy(const std::string& name, const std::string& suffix)
-      : folder_(std::filesystem::temp_directory_path() /
-                ("moe_checkpoint_" + std::to_string(::getpid()) + "_" + name + "_" + suffix)) {
-    std::filesystem::remove_all(folder_);
-    std::filesystem::copy(CheckpointCase::root() / name, folder_);
+  explicit CheckpointCopy(const std::string& name) {
+    for (const auto& entry : std::filesystem::directory_iterator(CheckpointCase::root() / name)) {
+      if (entry.path().filename() == "expected.safetensors") continue;
+      std::filesystem::copy(entry.path(), folder_ / entry.path().filename().string());
+    }
   }
-  CheckpointCopy(const CheckpointCopy&) = delete;
-  CheckpointCopy& operator=(const CheckpointCopy&) = delete;
-  ~CheckpointCopy() { std::filesystem::remove_all(folder_); }
 
-  const std::filesystem::path& folder() const { return folder_; }
+  const std::filesystem::path& folder() const { return folder_.path(); }
 
   moe::Json config() const { return moe::read_json(folder_ / "config.json"); }
-  void set_config(const moe::Json& config) const {
-    std::ofstream(folder_ / "config.json") << config.dump();
+  void set_config(const moe::Json& config) const { folder_.write("config.json", config.dump()); }
+
+  /// Replaces a text of the header by one of the same length.
+  void edit_header(const std::string& from, const std::string& to) const {
+    std::string bytes = file_bytes(folder_ / "model.safetensors");
+    const std::size_t at = bytes.find(from);
+    if (at == std::string::npos || from.size() != to.size()) throw std::logic_error(from);
+    folder_.write("model.safetensors", bytes.replace(at, from.size(), to));
   }
 
  private:
-  std::filesystem::path folder_;
+  TemporaryFolder folder_;
 };
 
 }  // namespace moe_test

@@ -80,7 +80,12 @@ class Checkpoint {
   /// unless the layer is one of moe_layers(), FileError naming what is missing or misshapen.
   LayerInfo describe(Index layer) const {
     const LayerRecipe r = recipe("moe::Checkpoint::describe", layer, presets::Variant::official);
-    LayerInfo info{layer, block(layer), r.dims, r.zero_experts, r.shared_dim};
+    LayerInfo info;
+    info.layer = layer;
+    info.block = block(layer);
+    info.dims = r.dims;
+    info.zero_experts = r.zero_experts;
+    info.shared_dim = r.shared_dim;
     const auto add = [&](const WeightPlace& place) {
       if (place.empty()) return Index{0};
       const StoredWeight w = tensors_.find(place);

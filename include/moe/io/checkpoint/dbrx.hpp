@@ -26,8 +26,10 @@ inline LayerRecipe dbrx_recipe(const ModelConfig& config, Index, const std::stri
     const auto place = [&](const char* name) {
       return WeightPlace{block + ".experts.mlp." + name, {e * h, d}, h, d, i * h * d, d, 1};
     };
-    FfnPlaces p{.gate = place("w1"), .in = place("v1"), .out = place("w2")};
-    p.out = {p.out.name, p.out.shape, d, h, i * h * d, 1, d};
+    FfnPlaces p;
+    p.gate = place("w1");
+    p.in = place("v1");
+    p.out = {block + ".experts.mlp.w2", {e * h, d}, d, h, i * h * d, 1, d};
     return p;
   };
   return r;

@@ -1,0 +1,162 @@
+// SPDX-FileCopyrightText: 2026 the moe authors
+// SPDX-License-Identifier: MIT
+//
+// What is said of checkpoints that are unknown, incomplete, or made to hurt.
+#include "io/checkpoint_case.hpp"
+#include "support/catch.hpp"
+
+using namespace moe_test;
+
+namespace {
+
+/// What loading the last layer says; empty when it works.
+std::string message(const CheckpointCopy& copy) {
+  return message_of<moe::FileError>([&] {
+    const moe::Checkpoint checkpoint(copy.folder());
+    static_cast<void>(checkpoint.load_layer(checkpoint.moe_layers().back()));
+  });
+}
+
+bool says(const std::string& message, std::initializer_list<const char*> parts) {
+  CAPTURE(message);
+  for (const char* part : parts) {
+    CAPTURE(part);
+    CHECK(message.find(part) != std::string::npos);
+  }
+  return !message.empty();
+}
+
+/// What is said when a key of config.json has this value.
+std::string with(const std::string& family, const std::string& key, const moe::Json& value) {
+  const CheckpointCopy copy(family);
+  moe::Json config = copy.config();
+  (config.contains("text_config") ? config["text_config"] : config)[key] = value;
+  copy.set_config(config);
+  return message(copy);
+}
+
+std::string edited(const std::string& family, const std::string& from, const std::string& to) {
+  const CheckpointCopy copy(family);
+  copy.edit_header(from, to);
+  return message(copy);
+}
+
+}  // namespace
+
+TEST_CASE("an unknown family lists those that are known", "[io][checkpoint]") {
+  CHECK(says(with("mixtral", "model_type", "gpt2"),
+             {"config.json", "'gpt2'", "mixtral", "deepseek_v3", "gpt_oss", "grok-1"}));
+  CHECK(says(with("mixtral", "model_type", nullptr), {"'model_type' is missing", "mixtral"}));
+  CHECK(says(with("mixtral", "model_type", 3), {"'model_type'", "expected a text"}));
+}
+
+TEST_CASE("a missing or misshapen tensor is named with what was expected", "[io][checkpoint]") {
+  CHECK(says(edited("mixtral", "layers.1.block_sparse_moe.experts.3.w2.weight",
+                    "layers.1.block_sparse_moe.experts.3.wX.weight"),
+             {"'model.layers.1.block_sparse_moe.experts.3.w2.weight'", "[20, 12]"}));
+  CHECK(says(edited("mixtral", "layers.1.block_sparse_moe.gate", "layers.1.block_sparse_moe.gatf"),
+             {"'model.layers.1.block_sparse_moe.gate.weight'", "[6, 20]"}));
+  CHECK(says(with("mixtral", "intermediate_size", 13),
+             {"experts.0.w1.weight", "is [12, 20]", "expected [13, 20]"}));
+  CHECK(says(with("mixtral", "num_local_experts", 7), {"gate.weight", "[6, 20]", "[7, 20]"}));
+  CHECK(says(with("llama4", "num_local_experts", 5), {"router.weight", "[5, 20]"}));
+  CHECK(says(with("qwen2_moe", "shared_expert_intermediate_size", 5),
+             {"shared_expert.gate_proj.weight", "[5, 20]"}));
+  CHECK(says(with("deepseek_v3", "n_shared_experts", 2), {"shared_experts.gate_proj.weight"}));
+  CHECK(says(with("gpt_oss", "intermediate_size", 48), {"gate_up_proj", "expected [4, 96"}));
+  CHECK(says(edited("gpt_oss", "down_proj_scales", "down_proj_scalez"),
+             {"down_proj_scales", "[4, 64, 1]"}));
+  CHECK(says(edited("deepseek_v3", "experts.2.up_proj.weight_scale_inv",
+                    "experts.2.up_proj.weight_scale_inw"),
+             {"experts.2.up_proj.weight_scale_inv", "[2, 3]"}));
+  CHECK(says(edited("mixtral", R"("model.layers.1.block_sparse_moe.gate.weight":{"dtype":"BF16")",
+                    R"("model.layers.1.block_sparse_moe.gate.weight":{"dtype": "I16")"),
+             {"block_sparse_moe.gate.weight", "I16", "floating-point"}));
+}
+
+TEST_CASE("the numbers of config.json are checked", "[io][checkpoint]") {
+  for (const moe::Json& bad :
+       {moe::Json(0), moe::Json(-1), moe::Json(2.5), moe::Json(1e30), moe::Json("6"),
+        moe::Json::array({6}), moe::Json(1 << 20), moe::Json(true), moe::Json(nullptr),
+        moe::Json(18446744073709551615u)}) {
+    CAPTURE(bad.dump());
+    CHECK(says(with("mixtral", "num_local_experts", bad), {"'num_local_experts'", "whole number"}));
+    CHECK(says(
+        with("mixtral", "hidden_size", bad.is_number() && bad == 1 << 20 ? moe::Json(-5) : bad),
+        {"'hidden_size'", "whole number"}));
+    CHECK(says(with("mixtral", "num_hidden_layers", bad), {"'num_hidden_layers'"}));
+  }
+  CHECK(says(with("mixtral", "num_experts_per_tok", 7), {"'num_experts_per_tok'", "1 to 6"}));
+  CHECK(says(with("mixtral", "hidden_act", "mish"), {"'hidden_act'", "'mish'", "gelu"}));
+  CHECK(says(with("qwen2_moe", "norm_topk_prob", 1), {"'norm_topk_prob'", "true or false"}));
+  CHECK(says(with("deepseek_v3", "n_group", 3), {"config.json", "num_groups is 3"}));
+  CHECK(says(with("deepseek_v3", "routed_scaling_factor", "2"), {"'routed_scaling_factor'"}));
+  CHECK(says(with("deepseek_v3", "scoring_func", "softmax"), {"'scoring_func'", "sigmoid"}));
+  CHECK(says(with("deepseek_v2", "topk_method", "magic"), {"'topk_method'", "'magic'"}));
+  CHECK(says(with("gpt_oss", "swiglu_limit", 0), {"'swiglu_limit'"}));
+  CHECK(says(with("nllb_moe", "moe_token_dropout", 1), {"'moe_token_dropout'"}));
+  CHECK(says(with("mixtral", "quantization_config", {{"quant_method", "gptq"}}),
+             {"'gptq'", "mxfp4"}));
+  CHECK(says(with("deepseek_v3", "quantization_config",
+                  {{"quant_method", "fp8"}, {"weight_block_size", {0, 16}}}),
+             {"'weight_block_size'"}));
+  const CheckpointCopy copy("mixtral");
+  copy.set_config(moe::Json::array());
+  CHECK(says(message(copy), {"config.json", "not a JSON object"}));
+}
+
+TEST_CASE("a layer without experts is refused with the list of those that have them",
+          "[io][checkpoint]") {
+  const moe::Checkpoint checkpoint(CheckpointCase::root() / "deepseek_v3");
+  CHECK(checkpoint.num_layers() == 2);
+  CHECK(checkpoint.moe_layers() == std::vector<Index>{1});
+  for (const Index layer : {Index{-1}, Index{0}, Index{2}}) {
+    const auto load = [&] { static_cast<void>(checkpoint.load_layer(layer)); };
+    CHECK(says(message_of<std::invalid_argument>(load),
+               {std::to_string(layer).c_str(), "layers with experts: 1"}));
+  }
+  CHECK(says(message_of<moe::FileError>([] { moe::Checkpoint("/nonexistent"); }),
+             {"/nonexistent/config.json", "No such file"}));
+}
+
+TEST_CASE("no value of any key of config.json does more than throw", "[io][checkpoint]") {
+  const std::vector<moe::Json> values = {0,
+                                         -1,
+                                         1,
+                                         2,
+                                         7,
+                                         1 << 16,
+                                         1 << 30,
+                                         0.5,
+                                         -1e300,
+                                         "x",
+                                         "softmax",
+                                         "relu",
+                                         true,
+                                         false,
+                                         nullptr,
+                                         moe::Json::array(),
+                                         moe::Json::object()};
+  int refused = 0, read = 0;
+  for (const std::string& name : CheckpointCase::names()) {
+    const CheckpointCopy copy(name);
+    const moe::Json original = copy.config();
+    const bool nested = original.contains("text_config");
+    for (const auto& [key, ignored] : (nested ? original["text_config"] : original).items()) {
+      for (const moe::Json& value : values) {
+        moe::Json config = original;
+        (nested ? config["text_config"] : config)[key] = value;
+        copy.set_config(config);
+        try {
+          const moe::Checkpoint checkpoint(copy.folder());
+          for (const Index n : checkpoint.moe_layers()) static_cast<void>(checkpoint.load_layer(n));
+          ++read;
+        } catch (const moe::FileError&) {
+          ++refused;
+        }
+      }
+    }
+  }
+  CHECK(refused > 1000);
+  CHECK(read > 1000);
+}

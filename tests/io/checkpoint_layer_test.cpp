@@ -1,0 +1,164 @@
+// SPDX-FileCopyrightText: 2026 the moe authors
+// SPDX-License-Identifier: MIT
+//
+// Loaded layers in use: padding, allocations, misuse, variants, progress, and what describe counts.
+#include "io/checkpoint_case.hpp"
+#include "support/allocations.hpp"
+#include "support/catch.hpp"
+#include "support/threads.hpp"
+
+using namespace moe_test;
+
+namespace {
+
+moe::Checkpoint open(const std::string& name) {
+  return moe::Checkpoint(CheckpointCase::root() / name);
+}
+
+moe::CheckpointLayer load(const std::string& name, const moe::LoadOptions& options = {}) {
+  const moe::Checkpoint checkpoint = open(name);
+  return checkpoint.load_layer(checkpoint.moe_layers().back(), options);
+}
+
+// Shared experts, zero experts and an output bias: what a layer adds to the routed experts.
+const std::vector<std::string> kKinds = {"qwen2_moe", "longcat_flash", "jetmoe", "llama4",
+                                         "mixtral"};
+
+}  // namespace
+
+TEST_CASE("padding is zero, whatever it holds, and changes nobody else", "[io][checkpoint]") {
+  for (const std::string& name : kKinds) {
+    CAPTURE(name);
+    const CheckpointCase c(CheckpointCase::root() / name);
+    const moe::CheckpointLayer layer = load(name);
+    moe::CheckpointLayer::Workspace workspace;
+    moe::Matrix<float> whole(c.x.rows(), c.x.cols()), y = whole, x = c.x;
+    layer.forward(c.x, whole, workspace);
+    std::vector<std::uint8_t> mask(static_cast<std::size_t>(x.rows()), 1);
+    for (const std::size_t t : {std::size_t{0}, std::size_t{4}}) {
+      mask[t] = 0;
+      x.row(static_cast<Index>(t)).setConstant(std::nanf(""));
+    }
+    layer.forward(x, y, workspace, {.mask = mask});
+    for (Index t = 0; t < x.rows(); ++t) {
+      if (mask[static_cast<std::size_t>(t)] == 0) whole.row(t).setZero();
+    }
+    CHECK(y == whole);
+  }
+}
+
+TEST_CASE("a loaded layer allocates nothing after the first call", "[io][checkpoint]") {
+  for (const std::string& name : kKinds) {
+    CAPTURE(name);
+    const CheckpointCase c(CheckpointCase::root() / name);
+    const moe::CheckpointLayer layer = load(name);
+    moe::Matrix<float> y(c.x.rows(), c.x.cols());
+    Threads threads(2);
+    moe::CheckpointLayer::Workspace workspace{threads};
+    layer.forward(c.x, y, workspace);
+    CHECK(allocations_in([&] { layer.forward(c.x, y, workspace); }) == 0);
+    const moe::MatrixView<const float> x(c.x);
+    CHECK(allocations_in([&] {
+            layer.forward(x.middle_rows(2, 3), moe::MatrixView<float>(y).middle_rows(2, 3),
+                          workspace);
+          }) == 0);
+    layer.forward(x.middle_rows(0, 0), moe::MatrixView<float>(y).middle_rows(0, 0), workspace);
+  }
+}
+
+TEST_CASE("a loaded layer refuses matrices that do not fit before it writes", "[io][checkpoint]") {
+  const moe::CheckpointLayer layer = load("qwen2_moe");
+  moe::CheckpointLayer::Workspace workspace;
+  moe::Matrix<float> x = moe::Matrix<float>::Ones(3, 20),
+                     y = moe::Matrix<float>::Constant(3, 20, 7);
+  moe::Matrix<float> narrow(3, 19), tall(4, 20);
+  const std::vector<std::uint8_t> mask(2, 1);
+  CHECK_THROWS_AS(layer.forward(narrow, y, workspace), std::invalid_argument);
+  CHECK_THROWS_AS(layer.forward(tall, y, workspace), std::invalid_argument);
+  CHECK_THROWS_AS(layer.forward(x, y, workspace, {.mask = mask}), std::invalid_argument);
+  CHECK_THROWS_AS(layer.forward(x, x, workspace), std::invalid_argument);
+  CHECK((y.array() == 7).all());
+}
+
+TEST_CASE("parts that do not fit make no layer", "[io][checkpoint]") {
+  const auto parts = [] {
+    moe::CheckpointLayer::Parts p;
+    p.router.weight = moe::Parameter<float>(4, 8);
+    p.gate = {{8, 16, 4, 2}, moe::TopKGate::Options{}};
+    p.experts = moe::PackedFfn<float>({8, 16, moe::Activation::silu, true}, 4);
+    return p;
+  };
+  CHECK_NOTHROW(moe::CheckpointLayer(parts()));
+  auto more = parts(), narrow = parts(), shared = parts(), bias = parts(), input = parts();
+  more.zero_experts = 1;
+  narrow.router.weight = moe::Parameter<float>(4, 7);
+  shared.shared = moe::PackedFfn<float>({9, 16, moe::Activation::silu, true}, 1);
+  bias.output_bias.resize(9);
+  input.zero_experts = 1;
+  input.router.weight = moe::Parameter<float>(5, 8);
+  input.gate = {{8, 16, 5, 2}, moe::TopKGate::Options{.weight_on_input = true}};
+  for (auto* bad : {&more, &narrow, &shared, &bias, &input}) {
+    CHECK_THROWS_AS(moe::CheckpointLayer(std::move(*bad)), std::invalid_argument);
+  }
+}
+
+TEST_CASE("the gate follows the code that was asked for", "[io][checkpoint]") {
+  using moe::presets::Variant;
+  const auto gate = [](const char* name, Variant variant) {
+    return load(name, {.variant = variant}).gate().as_top_k()->options();
+  };
+  CHECK(load("phimoe").gate().as_sparse_mixer()->options().jitter == 0.2);
+  CHECK(load("phimoe", {.variant = Variant::llama_cpp}).gate().as_sparse_mixer() == nullptr);
+  CHECK(gate("mixtral", Variant::official).score == moe::ScoreFunction::softmax_of_chosen);
+  CHECK(gate("mixtral", Variant::hf).score == moe::ScoreFunction::softmax);
+  CHECK(gate("deepseek_v3", Variant::official).norm_epsilon == 0);
+  CHECK(gate("deepseek_v3", Variant::hf).norm_epsilon == 1e-20);
+  CHECK(gate("deepseek_v3", Variant::llama_cpp).norm_min > 6e-5);
+  CHECK(gate("glm4_moe", Variant::official).norm_epsilon == 1e-20);
+  CHECK(gate("deepseek_v2", Variant::official).group_score == moe::GroupScore::max);
+  CHECK(gate("deepseek_v2", Variant::megatron).group_score == moe::GroupScore::top_share_sum);
+  CHECK(gate("llama4", Variant::official).weight_on_input);
+}
+
+TEST_CASE("progress counts every expert once", "[io][checkpoint]") {
+  for (const auto& [name, total] :
+       {std::pair("mixtral", Index{6}), std::pair("qwen2_moe", Index{7})}) {
+    std::vector<Index> seen;
+    Index last = 0;
+    load(name, {.progress = [&](Index done, Index of) {
+           seen.push_back(done);
+           last = of;
+         }});
+    CHECK(last == total);
+    REQUIRE(static_cast<Index>(seen.size()) == total);
+    for (Index i = 0; i < total; ++i) CHECK(seen[static_cast<std::size_t>(i)] == i + 1);
+  }
+}
+
+TEST_CASE("describe counts what the files hold", "[io][checkpoint]") {
+  const moe::LayerInfo mixtral = open("mixtral").describe(1);
+  const Index expert = 3 * 12 * 20, router = 6 * 20;
+  CHECK(mixtral.block == "model.layers.1.block_sparse_moe");
+  CHECK(mixtral.type == "BF16");
+  CHECK(mixtral.parameters == 6 * expert + router);
+  CHECK(mixtral.active == 2 * expert + router);
+  CHECK(mixtral.bytes == static_cast<std::size_t>(2 * mixtral.parameters));
+
+  const moe::LayerInfo v3 = open("deepseek_v3").describe(1);
+  const Index one = 3 * 12 * 40;
+  CHECK(v3.type == "F8_E4M3");
+  CHECK(v3.parameters == 9 * one + 8 * 40 + 8);  // 8 experts, one shared, router, bias
+  CHECK(v3.active == 4 * one + 8 * 40 + 8);
+  CHECK(v3.bytes == static_cast<std::size_t>(9 * (one + 4 * (6 + 6 + 5)) + 2 * 8 * 40 + 4 * 8));
+
+  const moe::LayerInfo oss = open("gpt_oss").describe(0);
+  const Index weights = 3 * 32 * 64, biases = 2 * 32 + 64;
+  CHECK(oss.type == "MXFP4");
+  CHECK(oss.parameters == 4 * (weights + biases) + 4 * 64 + 4);
+  CHECK(oss.bytes ==
+        static_cast<std::size_t>(4 * (weights * 17 / 32 + 2 * biases) + 2 * (4 * 64 + 4)));
+
+  const moe::LayerInfo longcat = open("longcat_flash").describe(0);
+  CHECK(longcat.zero_experts == 3);
+  CHECK(open("granitemoeshared").describe(0).shared_dim == 8);
+}
