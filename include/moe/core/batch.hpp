@@ -57,6 +57,18 @@ struct OptionsOf<X, O> {
 template <class X>
 using options_of = typename OptionsOf<X, NoOptions>::type;
 
+/// The options that make a policy like `part`: part.options(), which one with options must have.
+template <class X>
+options_of<X> options_behind(const X& part) {
+  if constexpr (requires { part.options(); }) {
+    return part.options();
+  } else {
+    static_assert(std::is_empty_v<options_of<X>>,
+                  "moe: a part with Options has options(), which returns them as they are now");
+    return {};
+  }
+}
+
 }  // namespace detail
 
 MOE_NAMESPACE_END

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdint>
 #include <numbers>
+#include <string_view>
 
 #include "moe/core/types.hpp"
 
@@ -69,6 +70,15 @@ class Random {
   /// Uniform integer in [0, n).
   std::uint64_t below(std::uint64_t n) {
     return static_cast<std::uint64_t>(uniform() * static_cast<double>(n));
+  }
+
+  /// For saving: see moe/core/state.hpp.
+  template <class F>
+  void visit_state(F&& f) {
+    f(std::string_view("seed"), seed_);
+    f(std::string_view("stream"), stream_);
+    f(std::string_view("position"), position_);
+    f(std::string_view("block"), block_);
   }
 
  private:

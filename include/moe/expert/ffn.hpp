@@ -19,11 +19,25 @@ MOE_NAMESPACE_BEGIN
 template <ActivationName Act>
 struct FfnOptions {
   bool bias = false;
+
+  /// Every field by name: see moe/io/layer_config.hpp.
+  template <class F>
+  void visit(F&& f) {
+    f("bias", bias);
+  }
 };
 template <>
 struct FfnOptions<ClampedSilu> {
   bool bias = false;
   ClampedSwiglu clamped{};
+
+  template <class F>
+  void visit(F&& f) {
+    f("bias", bias);
+    f("alpha", clamped.alpha);
+    f("limit", clamped.limit);
+    f("offset", clamped.offset);
+  }
 };
 
 /// y = act(x w_in^T + b_in) w_out^T + b_out, or with `IsGated` (Shazeer 2020, "GLU variants improve
@@ -84,6 +98,13 @@ class FfnExpert {
     if (IsGated) make(b_gate, 1, h, d);
     make(b_in, 1, h, d);
     make(b_out, 1, d, h);
+  }
+
+  Options options() const {
+    Options options;
+    options.bias = !b_out.empty();
+    if constexpr (kClamped) options.clamped = clamped;
+    return options;
   }
 
   FfnShape shape() const {

@@ -4,6 +4,7 @@
 // Adaptive experts: switches off what no token uses, and on when tokens find no expert.
 #pragma once
 
+#include "moe/core/state.hpp"
 #include "moe/gate/top_any.hpp"
 
 MOE_NAMESPACE_BEGIN
@@ -89,6 +90,14 @@ class AdaptiveExperts {
     std::fill(lost_.begin(), lost_.end(), 0.0);
     observed_ = false;
     return change;
+  }
+
+  /// What saving keeps: see moe/core/state.hpp.
+  template <class F>
+  void visit_state(F&& f) {
+    f(std::string_view("used"), AnySize<std::int64_t>{used_});
+    f(std::string_view("lost"), AnySize<double>{lost_});
+    f(std::string_view("observed"), observed_);
   }
 
  private:

@@ -14,6 +14,12 @@ class DenseGate {
  public:
   struct Options {
     double temperature = 1;  ///< above 1 flattens the weights
+
+    /// Every field by name: see moe/io/layer_config.hpp.
+    template <class F>
+    void visit(F&& f) {
+      f("temperature", temperature);
+    }
   };
   using State = NoState;
 
@@ -29,6 +35,12 @@ class DenseGate {
   Index top_k() const { return num_experts_; }
   Index num_experts() const { return num_experts_; }
   const Options& options() const { return options_; }
+
+  /// What saving keeps besides the options: see moe/core/state.hpp.
+  template <class F>
+  void visit_state(F&& f) {
+    detail::visit_temperature(kWhere, options_.temperature, f);
+  }
 
   /// For annealing. Throws std::invalid_argument unless finite and positive.
   void set_temperature(double temperature) {

@@ -38,6 +38,19 @@ class ExpertChoiceGate {
     Index max_experts = 0;  ///< K: a token keeps its K largest weights; 0: all E, as published
     bool average_experts = false;  ///< weights divided by the number of experts that took the token
     double temperature = 1;
+
+    /// Every field by name: see moe/io/layer_config.hpp.
+    template <class F>
+    void visit(F&& f) {
+      f("softmax", softmax);
+      f("capacity_factor", capacity_factor);
+      f("rounding", rounding);
+      f("min_capacity", min_capacity);
+      f("capacity_multiple", capacity_multiple);
+      f("max_experts", max_experts);
+      f("average_experts", average_experts);
+      f("temperature", temperature);
+    }
   };
   struct State {
     Buffer<std::int32_t> tokens;  ///< [2 T] those that are not padding; their order
@@ -59,6 +72,12 @@ class ExpertChoiceGate {
 
   Index top_k() const { return top_k_; }
   const Options& options() const { return options_; }
+
+  /// What saving keeps besides the options: see moe/core/state.hpp.
+  template <class F>
+  void visit_state(F&& f) {
+    detail::visit_temperature(kWhere, options_.temperature, f);
+  }
 
   /// For annealing. Throws std::invalid_argument unless finite and positive.
   void set_temperature(double temperature) {

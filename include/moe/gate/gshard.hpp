@@ -38,6 +38,17 @@ class GShardGate {
     Renormalize renormalize = Renormalize::before;
     double epsilon = 1e-9;  ///< added to the sum
     double temperature = 1;
+
+    /// Every field by name: see moe/io/layer_config.hpp.
+    template <class F>
+    void visit(F&& f) {
+      f("policy", policy);
+      f("evaluation_policy", evaluation_policy);
+      f("threshold", threshold);
+      f("renormalize", renormalize);
+      f("epsilon", epsilon);
+      f("temperature", temperature);
+    }
   };
   struct State {
     Buffer<std::int32_t> best;  ///< [T, 2], the second also where the policy dropped it
@@ -58,6 +69,12 @@ class GShardGate {
 
   Index top_k() const { return 2; }
   const Options& options() const { return options_; }
+
+  /// What saving keeps besides the options: see moe/core/state.hpp.
+  template <class F>
+  void visit_state(F&& f) {
+    detail::visit_temperature(kWhere, options_.temperature, f);
+  }
 
   /// For annealing. Throws std::invalid_argument unless finite and positive.
   void set_temperature(double temperature) {

@@ -25,6 +25,13 @@ class QuantileGate {
     double ema = 0;  ///< in [0, 1): how much of the old beta stays
     /// Score function, normalisation and scale of the weights; no groups, no bias.
     TopKGate::Options weights = {.score = ScoreFunction::softmax_of_chosen};
+
+    /// Every field by name: see moe/io/layer_config.hpp.
+    template <class F>
+    void visit(F&& f) {
+      f("ema", ema);
+      f("weights", weights);
+    }
   };
   using State = TopKGate::State;
 
@@ -56,6 +63,17 @@ class QuantileGate {
     detail::check_size(kWhere, "selection_bias", std::ssize(bias), "values", "num_experts",
                        std::ssize(sum_));
     gate_.set_selection_bias(std::move(bias));
+  }
+
+  /// As it was made, with the bias of now among the weights' options.
+  Options options() const { return {.ema = ema_, .weights = gate_.options()}; }
+
+  /// What saving keeps besides the options: see moe/core/state.hpp.
+  template <class F>
+  void visit_state(F&& f) {
+    gate_.visit_state(f);
+    f(std::string_view("observed_sum"), sum_);
+    f(std::string_view("observed_count"), count_);
   }
 
   /// The same gate after experts came or went (see moe/train/grow.hpp); `change` says what follows.

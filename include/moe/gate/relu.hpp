@@ -16,6 +16,12 @@ class ReluGate {
  public:
   struct Options {
     Index max_experts = 0;  ///< K, the most experts of a token; 0: all E, as published
+
+    /// Every field by name: see moe/io/layer_config.hpp.
+    template <class F>
+    void visit(F&& f) {
+      f("max_experts", max_experts);
+    }
   };
   using State = NoState;
 

@@ -31,6 +31,14 @@ inline void check_above_zero(std::string_view function, std::string_view what, d
   }
 }
 
+/// A gate's temperature as its state.
+template <class F>
+void visit_temperature(std::string_view function, double& temperature, F& f) {
+  f(std::string_view("temperature"), temperature, [function](std::span<const double> saved) {
+    check_above_zero(function, "temperature", saved[0]);
+  });
+}
+
 /// `value` must be finite and not negative.
 inline void check_at_least_zero(std::string_view function, std::string_view what, double value) {
   if (!(value >= 0) || !std::isfinite(value)) {

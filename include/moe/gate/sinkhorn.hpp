@@ -20,6 +20,13 @@ class SinkhornGate {
   struct Options {
     double tolerance = 1e-4;
     Index max_iterations = 1000;  ///< the plan is used as it is then
+
+    /// Every field by name: see moe/io/layer_config.hpp.
+    template <class F>
+    void visit(F&& f) {
+      f("tolerance", tolerance);
+      f("max_iterations", max_iterations);
+    }
   };
   struct State {
     Buffer<double> plan;     ///< [T, E]

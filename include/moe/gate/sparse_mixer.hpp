@@ -23,6 +23,12 @@ class SparseMixerGate {
   struct Options {
     double jitter =
         0.01;  ///< experts within about 2 jitter of the best, relatively, are candidates
+
+    /// Every field by name: see moe/io/layer_config.hpp.
+    template <class F>
+    void visit(F&& f) {
+      f("jitter", jitter);
+    }
   };
   struct State {
     Buffer<double> g;  ///< [T * K, E], the softmax of each place

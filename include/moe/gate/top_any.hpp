@@ -26,6 +26,13 @@ class TopAnyGate {
   struct Options {
     Index max_experts = 0;         ///< K, the most experts of a token; 0: all E
     double initial_threshold = 0;  ///< before the sigmoid
+
+    /// Every field by name: see moe/io/layer_config.hpp.
+    template <class F>
+    void visit(F&& f) {
+      f("max_experts", max_experts);
+      f("initial_threshold", initial_threshold);
+    }
   };
   struct State {
     Buffer<double> divisor;  ///< [T] of scores_to_distribution
@@ -130,6 +137,17 @@ class TopAnyGate {
         }
       }
     }
+  }
+
+  /// What saving keeps besides the options: see moe/core/state.hpp.
+  template <class F>
+  void visit_state(F&& f) {
+    f(std::string_view("active"), active_, [](std::span<const std::uint8_t> active) {
+      const auto on = std::count(active.begin(), active.end(), 1);
+      if (on == 0 || on + std::count(active.begin(), active.end(), 0) != std::ssize(active)) {
+        detail::fail(kWhere, "active has other values than 0 and 1, or no 1");
+      }
+    });
   }
 
   /// For experts that come and go: see moe/train/grow.hpp.

@@ -48,6 +48,29 @@ class TopKGate {
     /// DeepSeek-V2's own code: either the weights are normalised or they are scaled.
     bool scale_only_unnormalized = false;
     bool weight_on_input = false;  ///< the weight multiplies the expert's input (Llama 4)
+
+    /// Every field by name: see moe/io/layer_config.hpp.
+    template <class F>
+    void visit(F&& f) {
+      f("renormalize", renormalize);
+      f("temperature", temperature);
+      f("score", score);
+      f("score_epsilon", score_epsilon);
+      f("select_by", select_by);
+      f("selection_bias", selection_bias);
+      f("num_groups", num_groups);
+      f("top_groups", top_groups);
+      f("group_score", group_score);
+      f("group_mask", group_mask);
+      f("norm_p", norm_p);
+      f("norm_epsilon", norm_epsilon);
+      f("norm_min", norm_min);
+      f("normalize_single", normalize_single);
+      f("constant_norm", constant_norm);
+      f("scale", scale);
+      f("scale_only_unnormalized", scale_only_unnormalized);
+      f("weight_on_input", weight_on_input);
+    }
   };
 
   /// Memory of one call.
@@ -91,12 +114,15 @@ class TopKGate {
       detail::check_size(kWhere, "selection_bias", std::ssize(bias), "values", "num_experts",
                          num_experts_);
     }
-    for (const float b : bias) {
-      if (!std::isfinite(b)) {
-        detail::fail(kWhere, "selection_bias contains ", b, ", expected finite values");
-      }
-    }
+    check_finite(bias);
     options_.selection_bias = std::move(bias);
+  }
+
+  /// What saving keeps besides the options: see moe/core/state.hpp.
+  template <class F>
+  void visit_state(F&& f) {
+    detail::visit_temperature(kWhere, options_.temperature, f);
+    f(std::string_view("selection_bias"), options_.selection_bias, check_finite);
   }
 
   template <class S>
@@ -168,6 +194,14 @@ class TopKGate {
 
  private:
   static constexpr auto* kWhere = "moe::TopKGate";
+
+  static void check_finite(std::span<const float> bias) {
+    for (const float b : bias) {
+      if (!std::isfinite(b)) {
+        detail::fail(kWhere, "selection_bias contains ", b, ", expected finite values");
+      }
+    }
+  }
 
   bool learns_from_norm() const { return top_k_ > 1 || options_.normalize_single; }
   bool softmax_of_chosen() const {

@@ -17,6 +17,14 @@ class TopPGate {
     double top_p = 0.4;      ///< above 0, at most 1; 1 takes every expert
     Index max_experts = 0;   ///< K, the most experts of a token; 0: all E
     double temperature = 1;  ///< above 1 flattens the scores: more experts
+
+    /// Every field by name: see moe/io/layer_config.hpp.
+    template <class F>
+    void visit(F&& f) {
+      f("top_p", top_p);
+      f("max_experts", max_experts);
+      f("temperature", temperature);
+    }
   };
   using State = NoState;
 
@@ -33,6 +41,12 @@ class TopPGate {
 
   Index top_k() const { return top_k_; }
   const Options& options() const { return options_; }
+
+  /// What saving keeps besides the options: see moe/core/state.hpp.
+  template <class F>
+  void visit_state(F&& f) {
+    detail::visit_temperature(kWhere, options_.temperature, f);
+  }
 
   /// For annealing. Throws std::invalid_argument unless finite and positive.
   void set_temperature(double temperature) {

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "moe/core/state.hpp"
 #include "moe/expert/ffn.hpp"
 #include "moe/expert/group.hpp"
 #include "moe/gate/top_k.hpp"
@@ -151,6 +152,14 @@ class MoeLayer {
     detail::visit_part<S>("router.", router_, f);
     detail::visit_part<S>("gate.", gate_, f);
     detail::visit_parts<S>("experts.", experts_, f);
+  }
+
+  /// The same names for what else there is to save: see moe/core/state.hpp.
+  template <class F>
+  void visit_state(F&& f) {
+    detail::visit_part_state("router.", router_, f);
+    detail::visit_part_state("gate.", gate_, f);
+    detail::visit_parts_state("experts.", experts_, f);
   }
 
  private:

@@ -6,6 +6,7 @@
 
 #include <vector>
 
+#include "moe/core/state.hpp"
 #include "moe/loss/balance.hpp"
 
 MOE_NAMESPACE_BEGIN
@@ -27,6 +28,13 @@ struct BalanceCounts {
                        "the number counted so far", std::ssize(choices));
     for (std::size_t e = 0; e < choices.size(); ++e) choices[e] += plan.demanded[e];
     for (Index t = 0; t < plan.tokens; ++t) tokens += batch.is_padding(t) ? 0 : 1;
+  }
+
+  /// For saving in the middle of a step: see moe/core/state.hpp.
+  template <class F>
+  void visit_state(F&& f) {
+    f(std::string_view("choices"), AnySize<std::int64_t>{choices});
+    f(std::string_view("tokens"), tokens);
   }
 
   void clear() {

@@ -51,6 +51,17 @@ struct ReluL1Controller {
   double lambda = 1e-8;
   double multiplier = 1.2;
 
+  /// For saving: see moe/core/state.hpp.
+  template <class F>
+  void visit_state(F&& f) {
+    f(std::string_view("lambda"), lambda, [](std::span<const double> saved) {
+      if (!(saved[0] >= 0) || !std::isfinite(saved[0])) {
+        detail::fail("moe::ReluL1Controller", "lambda is ", saved[0],
+                     ", expected a finite value, 0 or more");
+      }
+    });
+  }
+
   /// Share of zero scores among the real tokens of one forward: (routing, batch) of a tape.
   template <class S>
   static double sparsity(const Routing<S>& routing, const Batch& batch) {

@@ -65,6 +65,23 @@ struct CapacityOptions {
   /// K > 1 (GShard, DeepSpeed, torchscale: "after dropping"; let the gate not do it before).
   bool renormalize_kept = false;
   double renormalize_floor = 0x1p-23;  ///< torch.finfo(float32).eps
+
+  /// Every field by name: see moe/io/layer_config.hpp.
+  template <class F>
+  void visit(F&& f) {
+    f("factor", factor);
+    f("evaluation_factor", evaluation_factor);
+    f("formula", formula);
+    f("minimum", minimum);
+    f("multiple", multiple);
+    f("group_size", group_size);
+    f("order", order);
+    f("overflow", overflow);
+    f("reroute_tries", reroute_tries);
+    f("fallback_expert", fallback_expert);
+    f("renormalize_kept", renormalize_kept);
+    f("renormalize_floor", renormalize_floor);
+  }
 };
 
 /// Throws std::invalid_argument on a factor that is not positive, a factor of training that is not

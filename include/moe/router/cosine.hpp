@@ -27,6 +27,18 @@ struct CosineOptions {
   double expert_norm = 0;        ///< experts start orthogonal, rows this long; 0: N(0, 0.01^2)
   double eps = 1e-12;            ///< norms count as at least this
 
+  /// Every field by name: see moe/io/layer_config.hpp.
+  template <class F>
+  void visit(F&& f) {
+    f("projection_dim", projection_dim);
+    f("bias", bias);
+    f("normalize_tokens", normalize_tokens);
+    f("learned_scale", learned_scale);
+    f("initial_scale", initial_scale);
+    f("expert_norm", expert_norm);
+    f("eps", eps);
+  }
+
   static CosineOptions tutel() { return {}; }
   static CosineOptions xmoe() {
     return {.projection_dim = 16,

@@ -50,6 +50,14 @@ class HashRouter : public RouterWrapper<Base> {
     Index vocabulary = 0;                  ///< V
     std::vector<std::int32_t> table = {};  ///< [V, K] row-major; empty: random
     std::uint64_t seed = 42;               ///< of the random table
+
+    /// Every field by name: see moe/io/layer_config.hpp.
+    template <class F>
+    void visit(F&& f) {
+      f("base", base);
+      f("vocabulary", vocabulary);
+      f("seed", seed);
+    }
   };
   struct State : Base::State {
     Buffer<std::int64_t> entry;  ///< [T], row of the table, -1 for padding
@@ -74,7 +82,7 @@ class HashRouter : public RouterWrapper<Base> {
     if (table_.empty()) {
       table_ = detail::random_hash_table(vocabulary_, k_, num_experts(), options.seed);
     }
-    check_table();
+    check_table(table_);
   }
 
   /// The table names experts, so they cannot come and go without another table.
@@ -83,6 +91,19 @@ class HashRouter : public RouterWrapper<Base> {
   Index vocabulary() const { return vocabulary_; }
   /// [V, K]: experts of every token id.
   MatrixView<const std::int32_t> table() const { return {table_.data(), vocabulary_, k_}; }
+
+  /// As it was made; the table, which may be large, is state.
+  Options options() const {
+    return {.base = detail::options_behind(base), .vocabulary = vocabulary_};
+  }
+
+  /// What saving keeps besides the options: see moe/core/state.hpp.
+  template <class F>
+  void visit_state(F&& f) {
+    RouterWrapper<Base>::visit_state(f);
+    f(std::string_view("table"), table_,
+      [this](std::span<const std::int32_t> table) { check_table(table); });
+  }
 
   /// Throws std::invalid_argument when batch.token_ids is missing, not [T], or holds an id outside
   /// [0, V) in a row that is not padding; before anything is written.
@@ -141,12 +162,12 @@ class HashRouter : public RouterWrapper<Base> {
     }
   }
 
-  void check_table() const {
+  void check_table(std::span<const std::int32_t> table) const {
     constexpr auto* kWhere = "moe::HashRouter";
-    detail::check_size(kWhere, "table", std::ssize(table_), "values", "vocabulary * top_k",
+    detail::check_size(kWhere, "table", std::ssize(table), "values", "vocabulary * top_k",
                        vocabulary_ * k_);
     for (Index v = 0; v < vocabulary_; ++v) {
-      const std::int32_t* row = table().row(v);
+      const std::int32_t* row = table.data() + v * k_;
       for (Index j = 0; j < k_; ++j) {
         if (row[j] < 0 || row[j] >= num_experts()) {
           detail::fail(kWhere, "table row ", v, " names expert ", row[j], ", expected 0 to ",

@@ -21,6 +21,13 @@ class InputJitter : public RouterWrapper<Base> {
   struct Options {
     typename Base::Options base{};
     double epsilon = 1e-2;
+
+    /// Every field by name: see moe/io/layer_config.hpp.
+    template <class F>
+    void visit(F&& f) {
+      f("base", base);
+      f("epsilon", epsilon);
+    }
   };
   struct State : Base::State {
     bool jittered = false;
@@ -39,6 +46,7 @@ class InputJitter : public RouterWrapper<Base> {
     }
   }
 
+  Options options() const { return {detail::options_behind(base), epsilon_}; }
   double epsilon() const { return epsilon_; }
 
   void forward(MatrixView<const Scalar> x, MatrixView<Scalar> logits, const Batch& batch,

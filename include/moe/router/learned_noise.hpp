@@ -28,6 +28,13 @@ class LearnedNoise : public RouterWrapper<Base> {
   struct Options {
     typename Base::Options base{};
     double floor = 1e-2;  ///< smallest sigma in training
+
+    /// Every field by name: see moe/io/layer_config.hpp.
+    template <class F>
+    void visit(F&& f) {
+      f("base", base);
+      f("floor", floor);
+    }
   };
   struct State : Base::State {
     NoiseRecord<S> noise;
@@ -51,6 +58,8 @@ class LearnedNoise : public RouterWrapper<Base> {
                    ", expected a finite value, 0 or more");
     }
   }
+
+  Options options() const { return {detail::options_behind(base), floor_}; }
 
   void forward(MatrixView<const S> x, MatrixView<S> logits, const Batch& batch, State& state,
                ExecutorRef executor) const {

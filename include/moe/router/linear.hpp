@@ -19,6 +19,13 @@ class LinearRouter {
   struct Options {
     bool bias = false;       ///< adds b [E]; gpt-oss has one, most models do not
     bool zero_init = false;  ///< start at zero: all experts alike (Shazeer et al. 2017)
+
+    /// Every field by name: see moe/io/layer_config.hpp.
+    template <class F>
+    void visit(F&& f) {
+      f("bias", bias);
+      f("zero_init", zero_init);
+    }
   };
   struct State {
     LinearScratch<S> scratch;
@@ -39,6 +46,8 @@ class LinearRouter {
     }
   }
 
+  /// zero_init is of the start, and past.
+  Options options() const { return {.bias = !bias.empty()}; }
   Index model_dim() const { return weight.value.cols(); }
   Index num_experts() const { return weight.value.rows(); }
 

@@ -26,6 +26,13 @@ class LogitCap : public RouterWrapper<Base> {
   struct Options {
     typename Base::Options base{};
     double cap = 30;
+
+    /// Every field by name: see moe/io/layer_config.hpp.
+    template <class F>
+    void visit(F&& f) {
+      f("base", base);
+      f("cap", cap);
+    }
   };
   struct State : Base::State {
     Buffer<Scalar> slope;      ///< [T, E], 1 - tanh^2; empty after an evaluation
@@ -42,6 +49,7 @@ class LogitCap : public RouterWrapper<Base> {
     }
   }
 
+  Options options() const { return {detail::options_behind(base), cap_}; }
   double cap() const { return cap_; }
 
   /// No logit can be shifted for good, or below -cap.

@@ -33,6 +33,15 @@ class LogitNoise : public RouterWrapper<Base> {
     NoiseKind kind = NoiseKind::gaussian;
     double scale = 1;
     bool per_expert = false;  ///< scale / E (Tutel, V-MoE)
+
+    /// Every field by name: see moe/io/layer_config.hpp.
+    template <class F>
+    void visit(F&& f) {
+      f("base", base);
+      f("kind", kind);
+      f("scale", scale);
+      f("per_expert", per_expert);
+    }
   };
   struct State : Base::State {
     NoiseRecord<Scalar> noise;
@@ -51,6 +60,8 @@ class LogitNoise : public RouterWrapper<Base> {
       detail::fail("moe::LogitNoise", "scale is ", scale_, ", expected a finite value, 0 or more");
     }
   }
+
+  Options options() const { return {detail::options_behind(base), kind_, scale_, per_expert_}; }
 
   /// What the noise is multiplied by.
   double scale() const {

@@ -26,6 +26,13 @@ class MlpRouter {
   struct Options {
     Index hidden_dim = 0;   ///< 0: 8 * num_experts
     bool residual = false;  ///< has the map M [E, E] of the previous layer's logits
+
+    /// Every field by name: see moe/io/layer_config.hpp.
+    template <class F>
+    void visit(F&& f) {
+      f("hidden_dim", hidden_dim);
+      f("residual", residual);
+    }
   };
   struct State {
     MatrixView<const S> previous_logits;  ///< [T, E]; set before each forward that shall use it
@@ -57,6 +64,7 @@ class MlpRouter {
     w_previous.init_uniform(random, e);
   }
 
+  Options options() const { return {w_in.value.rows(), !w_previous.empty()}; }
   Index model_dim() const { return w_in.value.cols(); }
   Index num_experts() const { return w_out.value.rows(); }
 

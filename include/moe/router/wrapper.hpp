@@ -7,6 +7,7 @@
 #include "moe/core/buffer.hpp"
 #include "moe/core/error.hpp"
 #include "moe/core/expert_axis.hpp"
+#include "moe/core/state.hpp"
 #include "moe/kernel/share.hpp"
 #include "moe/router/router.hpp"
 
@@ -50,6 +51,12 @@ struct RouterWrapper {
   template <class F>
   void visit_parameters(F&& f) {
     base.visit_parameters(f);
+  }
+
+  /// What saving keeps besides the options: see moe/core/state.hpp.
+  template <class F>
+  void visit_state(F&& f) {
+    detail::visit_part_state("", base, f);
   }
 
   /// Experts come and go as Base lets them: see moe/train/grow.hpp.
