@@ -31,7 +31,7 @@ group(05-olmoe-f32 bench_layer 3 0.1 "^${fast}/olmoe/f32/T:(8|512)/threads:1$")
 group(06-switch bench_layer 5 0.05 "/switch_base_8/f32/T:(1|64|1024)/threads:1$")
 group(07-tiny bench_layer 5 0.05 "/tiny/f32/T:(1|64|1024)/threads:1$")
 group(08-training bench_training 3 0.1 "(mixtral_small|tiny)/.*/threads:1$")
-group(09-dispatch bench_dispatch_combine 5 0.02 "D:2048/rows:(64|512|4096)$")
+group(09-dispatch bench_dispatch_combine 5 0.02 "^(dispatch|combine)/D:2048/.*/rows:(64|512|4096)/threads:1")
 group(10-gate bench_gate 5 0.02 "E:(8|128)/T:512$")
 
 file(GLOB files ${results}/*.json)

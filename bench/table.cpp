@@ -102,6 +102,7 @@ double number(const Row* row, const std::string& key) {
 
 double seconds(const Row* row) {
   if (row == nullptr) return std::nan("");
+  if (row->count("us_per_call") != 0) return number(row, "us_per_call") * 1e-6;  // timed in batches
   const std::string unit = row->at("time_unit");
   const double scale = unit == "ns" ? 1e-9 : unit == "us" ? 1e-6 : unit == "ms" ? 1e-3 : 1;
   return number(row, "real_time") * scale;
@@ -231,7 +232,7 @@ int main(int argc, char** argv) {
   print_layers(results);
   print_counters(results, {"training"},
                  {{"gflops", "%.1f"}, {"flops_share", "%.2f"}, {"saved_MB", "%.1f"}});
-  print_counters(results, {"dispatch", "combine"},
+  print_counters(results, {"dispatch", "combine", "dispatch_backward", "combine_backward"},
                  {{"gb_per_s", "%.1f"}, {"memcpy_share", "%.2f"}});
   print_counters(results, {"router", "gate", "plan"},
                  {{"ns_per_token", "%.1f"}, {"flops_share", "%.2f"}});

@@ -11,5 +11,6 @@
 #include "moe/kernel/clamped-inl.hpp"
 #include "moe/kernel/epilogue-inl.hpp"
 #include "moe/kernel/rows-inl.hpp"
+#include "moe/kernel/slots-inl.hpp"
 #include "moe/kernel/table-inl.hpp"
 // clang-format on

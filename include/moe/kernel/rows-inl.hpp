@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: 2026 the moe authors
 // SPDX-License-Identifier: MIT
 //
-// Row kernels of routing: softmax, log-sum-exp, weighted combine. Included inside a target region.
+// Row kernels of routing: softmax, log-sum-exp. Included inside a target region.
 
 MOE_NAMESPACE_BEGIN
 namespace detail::MOE_ISA {
@@ -68,24 +68,6 @@ void softmax(const SoftmaxArgs<typename F::T>& g) {
     for (Index i = 0; i < g.cols; i += F::W) {
       const Index n = g.cols - i;
       store_part<F>(out + i, F::div(load_part<F>(out + i, n), total), n);
-    }
-  }
-}
-
-template <class F>
-void combine(const CombineArgs<typename F::T>& g) {
-  using T = typename F::T;
-  for (Index t = 0; t < g.rows; ++t) {
-    for (Index col = 0; col < g.cols; col += F::W) {
-      const Index n = g.cols - col;
-      typename F::V sum = F::zero();
-      for (Index j = 0; j < g.k; ++j) {
-        const Index slot = g.slot[t * g.k + j];
-        if (slot < 0) continue;
-        const T weight = g.weight != nullptr ? g.weight[t * g.k + j] : T(1);
-        sum = F::fma(F::set1(weight), load_part<F>(g.x + slot * g.ldx + col, n), sum);
-      }
-      store_part<F>(g.y + t * g.ldy + col, sum, n);
     }
   }
 }

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: 2026 the moe authors
 // SPDX-License-Identifier: MIT
 //
-// Row kernels of routing: softmax, log-sum-exp, top-k, gather and weighted combine.
+// Row kernels of routing: softmax, log-sum-exp, top-k, gather.
 #pragma once
 
 #include <algorithm>
@@ -76,24 +76,6 @@ void dispatch_rows(MatrixView<const S> x, std::span<const std::int32_t> token, M
     for (Index s = r.begin; s < r.end; ++s) {
       std::copy_n(x.row(token[static_cast<std::size_t>(s)]), x.cols(), out.row(s));
     }
-  });
-}
-
-/// y[t] = sum over j ascending of weight[t * K + j] * x[slot[t * K + j]]. x [N, D] slot rows;
-/// `slot` and `weight` [T * K], slot -1: none; an empty `weight` counts as ones. y [T, D] is
-/// overwritten.
-template <class S>
-void combine_rows(MatrixView<const S> x, std::span<const std::int32_t> slot,
-                  std::span<const S> weight, MatrixView<S> y, ExecutorRef executor = {}) {
-  if (y.rows() == 0) return;
-  const auto& table = detail::kernels<S>();
-  const Index k = static_cast<Index>(slot.size()) / y.rows();
-  const Index threads = detail::useful_threads(executor, static_cast<double>(k * y.size()));
-  detail::run_threads(executor, threads, [&](Index i, Index n) {
-    const detail::Range r = detail::part_of(y.rows(), i, n);
-    table.combine({x.data(), x.stride(), slot.data() + r.begin * k,
-                   weight.empty() ? nullptr : weight.data() + r.begin * k, k, r.end - r.begin,
-                   y.cols(), y.row(r.begin), y.stride()});
   });
 }
 

@@ -23,6 +23,7 @@ inline constexpr KernelTable<typename F::T> kTable = {
     .dot = &dot<F>,
     .softmax = &softmax<F>,
     .combine = &combine<F>,
+    .spread = &spread<F>,
     .to_bf16 = nullptr,
     .widen_bf16 = &widen_bf16<F>,
 };

@@ -145,7 +145,9 @@ struct SoftmaxArgs {
   S* lse;
 };
 
-/// y[t] = sum over j < k, ascending, of weight[t * k + j] * x[slot[t * k + j]]; slot -1 is skipped.
+/// Rows of tokens and rows of slots: token t has the slots slot[t * k + j] >= 0, j < k.
+/// y[t] = or += sum over its slots s, ascending, of weight[s] * x[s]; `weight` null: 1. `stream`: what
+/// is written will not be read soon, and goes past the cache.
 template <class S>
 struct CombineArgs {
   const S* x;
@@ -157,6 +159,27 @@ struct CombineArgs {
   Index cols;
   S* y;
   Index ldy;
+  bool accumulate;
+  bool stream;
+};
+
+/// The way back: y[s] = weight[s] * x[t] for the slots s of t; `weight` null: x[t]. `slot` null: t has
+/// slot t alone, k is 1, and y may be x. With `dot` also dot[s] = <with[s], x[t]>, as the kernel dot.
+template <class S>
+struct SpreadArgs {
+  const S* x;
+  Index ldx;
+  const std::int32_t* slot;
+  const S* weight;
+  Index k;
+  Index rows;
+  Index cols;
+  S* y;
+  Index ldy;
+  bool stream;
+  const S* with;
+  Index ldw;
+  S* dot;
 };
 
 /// The kernels of one instruction set. Plain pointers: nothing here depends on it.
@@ -177,6 +200,7 @@ struct KernelTable {
   S (*dot)(const S* a, const S* b, Index n);
   void (*softmax)(const SoftmaxArgs<S>&);
   void (*combine)(const CombineArgs<S>&);
+  void (*spread)(const SpreadArgs<S>&);
   /// `n` values as bfloat16, two per value of dst, an odd last one with zero; null without a
   /// product.
   void (*to_bf16)(const S* src, Index n, S* dst);

@@ -26,6 +26,9 @@ struct F32 {
     return {_mm256_maskload_ps(p, first(n))};
   }
   static MOE_ALWAYS_INLINE void store(T* p, V x) { _mm256_storeu_ps(p, x.v); }
+  /// Past the cache, to an aligned address.
+  static MOE_ALWAYS_INLINE void stream(T* p, V x) { _mm256_stream_ps(p, x.v); }
+  static MOE_ALWAYS_INLINE void stream_fence() { _mm_sfence(); }
   /// Pieces instead of vmaskmov, whose store form is microcoded on AMD.
   static MOE_ALWAYS_INLINE void store_n(T* p, V x, Index n) {
     __m128 part = _mm256_castps256_ps128(x.v);
@@ -104,6 +107,9 @@ struct F64 {
     return {_mm256_maskload_pd(p, first(n))};
   }
   static MOE_ALWAYS_INLINE void store(T* p, V x) { _mm256_storeu_pd(p, x.v); }
+  /// Past the cache, to an aligned address.
+  static MOE_ALWAYS_INLINE void stream(T* p, V x) { _mm256_stream_pd(p, x.v); }
+  static MOE_ALWAYS_INLINE void stream_fence() { _mm_sfence(); }
   static MOE_ALWAYS_INLINE void store_n(T* p, V x, Index n) {
     __m128d part = _mm256_castpd256_pd128(x.v);
     if (n >= 4) return store(p, x);

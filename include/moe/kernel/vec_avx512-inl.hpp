@@ -31,6 +31,9 @@ struct F32 {
     return {_mm512_maskz_loadu_ps(first(n), p)};
   }
   static MOE_ALWAYS_INLINE void store(T* p, V x) { _mm512_storeu_ps(p, x.v); }
+  /// Past the cache, to an aligned address.
+  static MOE_ALWAYS_INLINE void stream(T* p, V x) { _mm512_stream_ps(p, x.v); }
+  static MOE_ALWAYS_INLINE void stream_fence() { _mm_sfence(); }
   static MOE_ALWAYS_INLINE void store_n(T* p, V x, Index n) {
     _mm512_mask_storeu_ps(p, first(n), x.v);
   }
@@ -81,6 +84,9 @@ struct F64 {
     return {_mm512_maskz_loadu_pd(first(n), p)};
   }
   static MOE_ALWAYS_INLINE void store(T* p, V x) { _mm512_storeu_pd(p, x.v); }
+  /// Past the cache, to an aligned address.
+  static MOE_ALWAYS_INLINE void stream(T* p, V x) { _mm512_stream_pd(p, x.v); }
+  static MOE_ALWAYS_INLINE void stream_fence() { _mm_sfence(); }
   static MOE_ALWAYS_INLINE void store_n(T* p, V x, Index n) {
     _mm512_mask_storeu_pd(p, first(n), x.v);
   }
