@@ -22,13 +22,14 @@ std::vector<Parameter<S>*> parameters_in_order(M& module) {
   return list;
 }
 
-/// Trains like new: no gradient of what it was made from.
+/// Trains like new: no gradient of what it was made from. Under an adapter only the adapter trains.
 template <class S, class M>
 void start_training(M& module) {
   for (Parameter<S>* p : parameters_in_order<S>(module)) {
     p->grad.resize(0, 0);
     p->trainable = true;
   }
+  if constexpr (requires { module.freeze_base(); }) module.freeze_base();
 }
 
 /// mean += share * (other - mean) for each parameter, one shape; throws when they differ.
@@ -128,6 +129,9 @@ template <class S, class X>
 X mean_expert(std::string_view function, std::span<X* const> experts,
               std::span<const double> shares) {
   X mean = *experts[0];
+  if constexpr (requires { mean.check_mean(function); }) {
+    if (experts.size() > 1) mean.check_mean(function);
+  }
   for (std::size_t i = 1; i < experts.size(); ++i) {
     detail::add_towards<S>(function, mean, *experts[0], *experts[i], shares[i]);
   }

@@ -1,0 +1,100 @@
+// SPDX-FileCopyrightText: 2026 the moe authors
+// SPDX-License-Identifier: MIT
+//
+// All experts of a layer that have adapters, through the grouped kernels: rows of x [T, D] -> y [T, D].
+#pragma once
+
+#include <vector>
+
+#include "moe/expert/group.hpp"
+#include "moe/train/lora/ffn.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// An expert whose weights are made for each call, see LoraFfn.
+template <class X, class S>
+concept AdaptedExpert = GroupedExpert<X, S> &&
+    requires(const X& expert, S* room, LowRankScratch<S>& scratch) {
+  { expert.adapted_size() } -> std::convertible_to<Index>;
+  { expert.adapted_pointers(room, scratch) } -> std::same_as<FfnPointers<const S>>;
+};
+
+/// Memory of one call.
+template <class X, class S>
+requires AdaptedExpert<X, S>
+struct GroupState<X, S> {
+  SlotRows<S> rows;                           ///< only used with WeightOn::input
+  std::vector<FfnPointers<const S>> weights;  ///< [E]
+  std::vector<FfnPointers<S>> gradients;      ///< [E]
+  Buffer<S> adapted;                          ///< weights of the experts that have rows
+  std::vector<Index> begin;                   ///< [E], where in `adapted`, -1 without rows
+  std::vector<LowRankScratch<S>> low_rank;    ///< one per thread
+  FfnScratch<S> scratch;
+  FfnSaved<S> saved;
+
+  /// An expert by one thread, experts with rows only.
+  void make_weights(const std::vector<X>& experts, const RowGroups<S>& groups,
+                    const ExecutorRef& executor) {
+    const Index count = std::ssize(experts);
+    weights.resize(experts.size());
+    begin.resize(experts.size());
+    Index size = 0, largest = 0;
+    for (Index e = 0; e < count; ++e) {
+      const auto i = static_cast<std::size_t>(e);
+      const Index own = experts[i].adapted_size();
+      largest = std::max(largest, own);
+      begin[i] = groups.offset[i + 1] > groups.offset[i] ? std::exchange(size, size + own) : -1;
+    }
+    // Another time other experts have rows.
+    adapted.reserve(std::min(count, groups.most()) * largest);
+    adapted.resize(size);
+    const Index threads = detail::useful_threads(executor, 8.0 * static_cast<double>(size));
+    if (std::ssize(low_rank) < executor.size()) {
+      low_rank.resize(static_cast<std::size_t>(executor.size()));
+    }
+    detail::run_threads(executor, threads, [&](Index thread, Index n) {
+      for (Index e = thread; e < count; e += n) {
+        const auto i = static_cast<std::size_t>(e);
+        weights[i] = begin[i] < 0
+                         ? FfnPointers<const S>{}
+                         : experts[i].adapted_pointers(adapted.data() + begin[i],
+                                                       low_rank[static_cast<std::size_t>(thread)]);
+      }
+    });
+  }
+};
+
+template <class X, class S>
+requires AdaptedExpert<X, S>
+void group_forward(const std::vector<X>& experts, const RowGroups<S>& rows, MatrixView<const S> x,
+                   MatrixView<S> y, GroupState<X, S>& state, bool keep, ExecutorRef executor,
+                   bool accumulate = false) {
+  state.make_weights(experts, rows, executor);
+  ffn_forward<S>(experts.front().shape(), rows, state.weights, x, y, state.scratch,
+                 keep ? &state.saved : nullptr, executor, accumulate);
+}
+
+/// With the weights of the forward, which are still there.
+template <class X, class S>
+requires AdaptedExpert<X, S>
+void group_backward(std::vector<X>& experts, const RowGroups<S>& rows, MatrixView<const S> x,
+                    MatrixView<const S> dy, MatrixView<S> dx, std::span<S> dweight,
+                    GroupState<X, S>& state, ExecutorRef executor) {
+  state.gradients.clear();
+  for (X& expert : experts) state.gradients.push_back(expert.gradient_pointers());
+  const FfnShape shape = experts.front().shape();
+  ffn_backward<S>(shape, rows, state.weights, x, state.saved, dy, dx, state.gradients, dweight,
+                  state.scratch, executor);
+  for (std::size_t e = 0; e < experts.size(); ++e) {
+    const Index first = rows.offset[e], n = rows.offset[e + 1] - first,
+                at = first * shape.hidden_dim;
+    if (n == 0) continue;
+    const std::int32_t* token = rows.token.data() + first;
+    experts[e].adapter_gradients({x.data(), x.stride(), token}, {dy.data(), dy.stride(), token},
+                                 shape.gated ? state.saved.gate.data() + at : nullptr,
+                                 state.saved.in.data() + at, state.scratch.hidden.data() + at, n,
+                                 state.low_rank[0], executor);
+  }
+}
+
+MOE_NAMESPACE_END

@@ -1,0 +1,124 @@
+// SPDX-FileCopyrightText: 2026 the moe authors
+// SPDX-License-Identifier: MIT
+//
+// A linear router with a low-rank adapter: logits [T, E] = x [T, D] (W + alpha / r B A)^T + b.
+#pragma once
+
+#include <utility>
+
+#include "moe/router/linear.hpp"
+#include "moe/router/wrapper.hpp"
+#include "moe/train/lora/low_rank.hpp"
+
+MOE_NAMESPACE_BEGIN
+
+/// W and b are frozen, A and B train. W + alpha / r B A is made in each call, E r D multiply-adds: less
+/// than a product of its own for the tokens, and the logits, on which the choices hang, are bit by bit
+/// those of the merged router.
+template <class S>
+class LoraRouter : public RouterWrapper<LinearRouter<S>> {
+ public:
+  using RouterWrapper<LinearRouter<S>>::base;
+  using RouterWrapper<LinearRouter<S>>::num_experts;
+  using RouterWrapper<LinearRouter<S>>::model_dim;
+  using Scalar = S;
+  struct Options {
+    typename LinearRouter<S>::Options base{};
+    LoraOptions lora{};
+  };
+  struct State : LinearRouter<S>::State {
+    Buffer<S> adapted;  ///< [E, D]
+    LowRankScratch<S> low_rank;
+  };
+
+  LoraRouter() = default;
+  LoraRouter(const Dims& dims, const Options& options, Random& random)
+      : LoraRouter(LinearRouter<S>(dims, options.base, random), options.lora, random) {}
+
+  /// An adapter for a trained router, which is frozen. Throws std::invalid_argument on bad options.
+  LoraRouter(LinearRouter<S> router, const LoraOptions& options, Random& random) {
+    options.check("moe::LoraRouter");
+    base = std::move(router);
+    scale_ = options.scale();
+    if (options.rank > 0) adapter.start(num_experts(), model_dim(), options.rank, random);
+    freeze_base();
+  }
+
+  double scale() const { return scale_; }
+  void freeze_base() {
+    base.visit_parameters([](std::string_view, Parameter<S>& p) {
+      p.trainable = false;
+      p.grad.resize(0, 0);
+    });
+  }
+
+  void check_shapes(std::string_view function) const {
+    base.check_shapes(function);
+    adapter.check_shapes(function, "the router", num_experts(), model_dim());
+  }
+
+  void forward(MatrixView<const S> x, MatrixView<S> logits, const Batch& batch, State& state,
+               ExecutorRef executor) const {
+    detail::check_router_forward("moe::LoraRouter::forward", *this, x, logits, batch);
+    const S* bias = base.bias.empty() ? nullptr : base.bias.value.data();
+    linear_forward<S>(x, weights(state), bias, logits, state.scratch, executor);
+  }
+
+  void backward(MatrixView<const S> x, MatrixView<const S> dlogits, MatrixView<S> dx, State& state,
+                ExecutorRef executor) {
+    detail::check_router_backward("moe::LoraRouter::backward", *this, x, dlogits, dx);
+    S* dbias = detail::trained_gradient(base.bias).data();
+    linear_backward<S>(x, weights(state), dlogits, dx, detail::trained_gradient(base.weight), dbias,
+                       state.scratch, executor);
+    if (merged_) return;
+    detail::low_rank_gradients<S>(adapter, scale_, {x.data(), x.stride()},
+                                  {dlogits.data(), dlogits.stride()}, x.rows(), state.low_rank,
+                                  executor);
+  }
+
+  /// For experts that come and go: see moe/train/grow.hpp.
+  static ExpertAxis expert_axis(std::string_view name) {
+    if (name == "lora.b") return ExpertAxis::rows;
+    return name == "lora.a" ? ExpertAxis::none : LinearRouter<S>::expert_axis(name);
+  }
+
+  /// The base under its own names, then "lora.a" and "lora.b".
+  template <class F>
+  void visit_parameters(F&& f) {
+    base.visit_parameters(f);
+    adapter.visit_parameters("lora", f);
+  }
+
+  bool merged() const { return merged_; }
+  /// As LoraFfn's.
+  void merge(bool keep = true) {
+    if (!merged_) kept_.merge(base.weight, adapter, scale_, keep);
+    merged_ = true;
+  }
+  void unmerge() {
+    if (merged_) kept_.unmerge(base.weight, adapter, scale_);
+    merged_ = false;
+  }
+  /// The router that computes the same, bit by bit, without an adapter.
+  LinearRouter<S> merged_router() const {
+    LoraRouter copy = *this;
+    copy.merge(/*keep=*/false);
+    return copy.base;
+  }
+
+  LowRank<S> adapter;  ///< A [r, D], B [E, r]; empty without
+
+ private:
+  MatrixView<const S> weights(State& state) const {
+    if (merged_ || adapter.empty()) return base.weight.value;
+    const MatrixView<S> adapted = state.adapted.resize(num_experts(), model_dim());
+    detail::apply_low_rank<S>(base.weight.value, adapter, scale_, adapted, state.low_rank);
+    return adapted;
+  }
+
+  double scale_ = 0;
+  bool merged_ = false;
+  detail::MergedMatrix<S> kept_;
+};
+
+MOE_NAMESPACE_END

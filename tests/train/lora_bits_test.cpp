@@ -1,0 +1,35 @@
+// SPDX-FileCopyrightText: 2026 the moe authors
+// SPDX-License-Identifier: MIT
+#include "support/allocations.hpp"
+#include "support/catch.hpp"
+#include "support/threads.hpp"
+#include "train/lora_cases.hpp"
+
+namespace moe_test {
+
+TEST_CASE("Adapters: the same bits whatever the threads and the batch", "[train][lora]") {
+  auto layer = adapted_layer<moe::GatedFfn<float>>();
+  const Matrix<float> x = random_matrix<float>(300, 6, 5), dy = random_matrix<float>(300, 6, 6);
+  const Step<float> serial = train_step(layer, x, dy);
+  using Tape = typename decltype(layer)::Tape;
+  for (const Index threads : {2, 3, 4}) {
+    Threads pool(threads);
+    Tape tape{moe::ExecutorRef(pool)};
+    CHECK(same_bits(train_step(layer, x, dy, tape), serial));
+  }
+  const Matrix<float> some = x.middleRows(100, 7);
+  CHECK(same_bits(output(layer, some), Matrix<float>(serial.y.middleRows(100, 7))));
+}
+
+TEST_CASE("From the second call on, a forward with adapters allocates nothing", "[train][lora]") {
+  auto layer = adapted_layer<moe::GatedFfn<float>>();
+  const Matrix<float> x = random_matrix<float>(40, 6, 5), other = random_matrix<float>(40, 6, 7);
+  Matrix<float> y(40, 6);
+  typename decltype(layer)::Workspace workspace;
+  layer.forward(x, y, workspace);
+  CHECK(allocations_in([&] { layer.forward(other, y, workspace); }) == 0);
+  const Matrix<float> few = x.topRows(3);
+  CHECK(allocations_in([&] { layer.forward(few, y.topRows(3), workspace); }) == 0);
+}
+
+}  // namespace moe_test

@@ -1,0 +1,118 @@
+// SPDX-FileCopyrightText: 2026 the moe authors
+// SPDX-License-Identifier: MIT
+#include "moe/layer/packed_layer.hpp"
+#include "moe/train/adamw.hpp"
+#include "moe/train/freeze.hpp"
+#include "support/catch.hpp"
+#include "train/lora_cases.hpp"
+
+namespace moe_test {
+
+TEST_CASE("Merging keeps every bit of the output, and unmerging restores the weights' bits",
+          "[train][lora]") {
+  auto layer = adapted_layer<moe::GatedFfn<float>>();
+  const Matrix<float> x = random_matrix<float>(21, 6, 5), y = output(layer, x);
+  const auto before = parameters_of(layer);
+  moe::merge_lora(layer);
+  CHECK(same_bits(output(layer, x), y));
+  CHECK_FALSE(same_bits(layer.expert(0).base().w_in.value, before.at("experts.0.w_in")));
+  moe::merge_lora(layer);  // once is enough
+  CHECK(same_bits(output(layer, x), y));
+  moe::unmerge_lora(layer);
+  CHECK(same_bits(parameters_of(layer), before));
+  moe::unmerge_lora(layer);
+  CHECK(same_bits(parameters_of(layer), before));
+  CHECK(same_bits(output(layer, x), y));
+}
+
+TEST_CASE("Unmerging what was not kept is off by two units in the last place", "[train][lora]") {
+  auto layer = adapted_layer<moe::GatedFfn<float>>();
+  const Matrix<float> original = layer.expert(2).base().w_in.value;
+  moe::merge_lora(layer, /*keep=*/false);
+  const Matrix<float> merged = layer.expert(2).base().w_in.value;
+  moe::unmerge_lora(layer);
+  const Matrix<float> off = (layer.expert(2).base().w_in.value - original).cwiseAbs();
+  const Matrix<float> size = original.cwiseAbs().cwiseMax(merged.cwiseAbs());
+  CHECK(off.maxCoeff() > 0);  // or keep would be needless
+  CHECK((off.array() <= 2 * std::numeric_limits<float>::epsilon() * size.array()).all());
+}
+
+TEST_CASE("A merged layer is plain: the same bits, to be packed and trained", "[train][lora]") {
+  auto layer = adapted_layer<moe::GatedFfn<float>>();
+  const Matrix<float> x = random_matrix<float>(21, 6, 5), y = output(layer, x);
+  auto plain = moe::merged_layer(layer);
+  CHECK(same_bits(output(plain, x), y));
+  const auto packed = moe::pack(plain);
+  CHECK(same_bits(output(packed, x), y));
+  CHECK(moe::trainable_count(plain) == 0);
+  moe::unfreeze(plain);
+  train_step(plain, x, y);
+  moe::AdamW<float>().step(plain);
+  CHECK_FALSE(same_bits(output(plain, x), y));
+
+  CHECK(sentence_of([&] { moe::pack(layer); }) ==
+        "moe::LoraFfn::pointers: the adapters are apart from the weights, expected merge() or "
+        "merged_layer() first");
+}
+
+TEST_CASE("While merged, adapters get no gradients and optimizers leave them alone",
+          "[train][lora]") {
+  auto layer = adapted_layer<moe::GatedFfn<float>>();
+  const Matrix<float> x = random_matrix<float>(21, 6, 5), dy = random_matrix<float>(21, 6, 6);
+  moe::AdamW<float> adamw;
+  train_step(layer, x, dy);
+  adamw.step(layer);
+  const auto before = parameters_of(layer);
+  const Step<float> apart = train_step(layer, x, dy);
+  moe::merge_lora(layer);
+  const Step<float> merged = train_step(layer, x, dy);
+  CHECK(same_bits(merged.y, apart.y));
+  CHECK(same_bits(merged.dx, apart.dx));
+  adamw.step(layer);
+  moe::unmerge_lora(layer);
+  for (const auto& [name, value] : parameters_of(layer)) {
+    if (!name.ends_with("gradient")) CHECK(same_bits(value, before.at(name)));
+  }
+  CHECK(same_bits(train_step(layer, x, dy), apart));  // and it goes on
+  adamw.step(layer);
+}
+
+TEST_CASE("Experts with adapters work alone, as what they would be merged", "[train][lora]") {
+  auto layer = adapted_layer<moe::GatedFfn<double>>();
+  auto& expert = layer.expert(1);
+  auto merged = expert.merged_ffn();
+  moe::unfreeze(merged);
+  const Matrix<double> x = random_matrix<double>(11, 6, 5), dy = random_matrix<double>(11, 6, 6);
+  Matrix<double> y(11, 6), expected(11, 6), dx(11, 6), expected_dx(11, 6);
+  typename std::remove_cvref_t<decltype(expert)>::State state;
+  moe::GatedFfn<double>::State merged_state;
+  expert.forward(x, y, state);
+  merged.forward(x, expected, merged_state);
+  CHECK(same_bits(y, expected));
+  expert.backward(x, dy, dx, state);
+  merged.backward(x, dy, expected_dx, merged_state);
+  CHECK(same_bits(dx, expected_dx));
+  CHECK(distance(expert.in.b.grad, Matrix<double>(4.0 / 3 * merged.w_in.grad *
+                                                  expert.in.a.value.transpose())) < 1e-13);
+  CHECK(distance(expert.out.a.grad, Matrix<double>(4.0 / 3 * expert.out.b.value.transpose() *
+                                                   merged.w_out.grad)) < 1e-13);
+  CHECK(sentence_of([&] { expert.backward(x, dy, dx, state); }) ==
+        "moe::LoraFfn::backward: the state is empty, expected one forward before each backward");
+}
+
+TEST_CASE("Bad adapters are refused", "[train][lora][misuse]") {
+  using Ffn = moe::GatedFfn<float>;
+  CHECK(sentence_of([] { moe::add_lora(plain_layer<Ffn>(), {.experts = {.rank = -1}}); }) ==
+        "moe::LoraFfn: rank is -1, expected at least 0");
+  CHECK(sentence_of([] { moe::add_lora(plain_layer<Ffn>(), {.router = {.alpha = NAN}}); }) ==
+        "moe::LoraRouter: alpha is nan, expected a finite value");
+  CHECK(sentence_of([] { moe::add_lora(plain_layer<Ffn>(), {.chosen = {4}}); }) ==
+        "moe::add_lora: expert 4 is named, expected 0 to 3");
+  auto layer = adapted_layer<Ffn>();
+  layer.expert(2).in.a.value.resize(3, 5);
+  const Matrix<float> x = random_matrix<float>(4, 6, 5);
+  CHECK(sentence_of([&] { output(layer, x); }) ==
+        "moe::MoeLayer::forward: the adapter of w_in is [10, 3] [3, 5], expected [10, 3] [3, 6]");
+}
+
+}  // namespace moe_test
