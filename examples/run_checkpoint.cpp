@@ -1,0 +1,193 @@
+// SPDX-FileCopyrightText: 2026 the moe authors
+// SPDX-License-Identifier: MIT
+//
+// Looks into a published checkpoint, and runs one of its MoE layers on tokens from a file.
+// Usage: run_checkpoint PATH --info, or run_checkpoint PATH --layer N --input in.safetensors
+// --output out.safetensors; --help.
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <moe/core/thread_pool.hpp>
+#include <moe/io/safetensors_writer.hpp>
+#include <moe/observe/stats.hpp>
+#include <string>
+#include <vector>
+
+#include "checkpoint/info.hpp"
+#include "text/arguments.hpp"
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using moe::Index;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+struct Settings {
+  std::string path, input, output, dtype = "f32", preset = "official";
+  long long layer = -1, threads = 0;
+  bool info = false, help = false;
+};
+
+constexpr const char* kUsage =
+    "usage: run_checkpoint PATH --info\n"
+    "       run_checkpoint PATH --layer N --input FILE --output FILE [options]\n\n"
+    "PATH: a folder with config.json and safetensors files. The input holds x [T, D] F32, and may\n"
+    "hold token_ids [T] I64; the output gets y [T, D], router_logits [T, E], expert_ids [T, K] "
+    "I32\n"
+    "and expert_weights [T, K] F32.\n\n";
+
+Settings read_settings(int count, char** arguments) {
+  Settings s;
+  const std::vector<text::Option> options = {
+      {"--info", "say what the checkpoint holds, layer by layer", &s.info},
+      {"--layer", "the layer to run", &s.layer, -1, 1e9},
+      {"--input", "safetensors file with x", &s.input},
+      {"--output", "safetensors file to write", &s.output},
+      {"--threads", "0: one for each hardware thread", &s.threads, 0, 4096},
+      {"--dtype", "weights in memory: f32 or bf16", &s.dtype},
+      {"--preset", "whose gate: official, hf, llama.cpp or megatron", &s.preset},
+      {"--help", "show this", &s.help},
+  };
+  const std::string list = text::describe(options);
+  const std::vector<std::string> paths = text::parse_arguments(options, count, arguments);
+  if (s.help) std::printf("%s%s", kUsage, list.c_str());
+  if (s.help) return s;
+  if (paths.size() != 1) {
+    throw text::UsageError(paths.empty() ? "no PATH given; --help shows how"
+                                         : "'" + paths[1] + "' is a second PATH, expected one");
+  }
+  s.path = paths.front();
+  const auto need = [](bool given, const char* what) {
+    if (!given)
+      throw text::UsageError(std::string("--info, or ") + what + " is expected; see --help");
+  };
+  if (s.info) return s;
+  need(s.layer >= 0, "--layer N");
+  need(!s.input.empty(), "--input FILE");
+  need(!s.output.empty(), "--output FILE");
+  return s;
+}
+
+moe::presets::Variant variant_named(const std::string& name) {
+  using moe::presets::Variant;
+  if (name == "official") return Variant::official;
+  if (name == "hf") return Variant::hf;
+  if (name == "llama.cpp") return Variant::llama_cpp;
+  if (name == "megatron") return Variant::megatron;
+  throw text::UsageError("--preset is '" + name +
+                         "', expected official, hf, llama.cpp or megatron");
+}
+
+moe::WeightType weights_named(const std::string& name) {
+  if (name == "f32") return moe::WeightType::native;
+  if (name == "bf16") return moe::WeightType::bfloat16;
+  throw text::UsageError("--dtype is '" + name + "', expected f32 or bf16");
+}
+
+/// x and token_ids of the input file.
+struct Input {
+  moe::Matrix<float> x;
+  std::vector<std::int64_t> token_ids;
+
+  Input(const std::string& path, Index model_dim) {
+    const moe::SafeTensors file(path);
+    const moe::TensorInfo& tensor = file.at("x");
+    if (tensor.shape.size() != 2 || tensor.cols() != model_dim) {
+      moe::SafeTensors::fail(tensor, "is ", moe::shape_text(tensor.shape), ", expected [T, ",
+                             model_dim, "]");
+    }
+    x.resize(tensor.rows(), model_dim);
+    file.read("x", moe::MatrixView<float>(x));
+    if (!file.contains("token_ids")) return;
+    token_ids.resize(static_cast<std::size_t>(x.rows()));
+    const moe::TensorInfo& ids = file.at("token_ids", {x.rows()});
+    moe::SafeTensors::read(ids, moe::MatrixView<std::int64_t>(token_ids.data(), 1, x.rows()));
+  }
+};
+
+template <class Workspace>
+void write_output(const std::string& path, const moe::Matrix<float>& y, const Workspace& ws) {
+  const Index t = y.rows(), e = ws.routing.num_experts(), k = ws.routing.top_k();
+  moe::SafeTensorsWriter out(path, {{"y", moe::Dtype::f32, {t, y.cols()}},
+                                    {"router_logits", moe::Dtype::f32, {t, e}},
+                                    {"expert_ids", moe::Dtype::i32, {t, k}},
+                                    {"expert_weights", moe::Dtype::f32, {t, k}}});
+  out.write("y", y);
+  out.write("router_logits", moe::MatrixView<const float>(ws.logits.data(), t, e));
+  out.write("expert_ids", ws.routing.expert);
+  out.write("expert_weights", ws.routing.weight);
+  out.finish();
+}
+
+template <class Workspace>
+void print_loads(const Workspace& ws) {
+  moe::RoutingStats stats;
+  moe::routing_stats(ws.routing, ws.plan, stats);
+  std::printf("tokens per expert (variation %.2f):", stats.load_cv);
+  for (std::size_t e = 0; e < stats.tokens_per_expert.size(); ++e) {
+    if (e % 16 == 0) std::printf("\n%5zu:", e);
+    std::printf(" %5td", stats.tokens_per_expert[e]);
+  }
+  std::printf("\n");
+}
+
+/// Once for the result, then again for about half a second: the best time counts.
+template <class Layer>
+void run_layer(const Layer& layer, const Input& input, const std::string& output,
+               moe::ThreadPool& pool) {
+  moe::Matrix<float> y(input.x.rows(), input.x.cols());
+  typename Layer::Workspace workspace{pool};
+  double best = 1e300, total = 0;
+  for (int run = 0; run < 2 || (run < 1000 && total < 0.5); ++run) {
+    const auto start = Clock::now();
+    layer.forward(input.x, y, workspace, {.token_ids = input.token_ids});
+    const double seconds = seconds_since(start);
+    best = std::min(best, seconds);
+    total += seconds;
+  }
+  write_output(output, y, workspace);
+  print_loads(workspace);
+  std::printf("%td tokens in %.3f ms, %.0f tokens/s with %td threads\n", y.rows(), 1e3 * best,
+              static_cast<double>(y.rows()) / best, pool.size());
+}
+
+void show_progress(Index done, Index total) {
+  if (::isatty(STDERR_FILENO) == 0) return;
+  std::fprintf(stderr, "\rexpert %td of %td%s", done, total, done == total ? "\n" : "");
+}
+
+void run(const Settings& s) {
+  const auto variant = variant_named(s.preset);
+  const auto weights = weights_named(s.dtype);
+  const moe::Checkpoint checkpoint(s.path);
+  if (s.info) return checkpoint::print_info(checkpoint);
+  const Input input(s.input, checkpoint.describe(s.layer).dims.model_dim);
+  moe::ThreadPool pool(s.threads > 0 ? s.threads : moe::ThreadPool::hardware_threads());
+  const auto start = Clock::now();
+  const moe::CheckpointLayer layer = checkpoint.load_layer(
+      s.layer,
+      {.weights = weights, .variant = variant, .executor = pool, .progress = show_progress});
+  std::printf("%s, layer %lld: %s of packed weights read in %.1f s\n",
+              std::string(checkpoint.family().name).c_str(), s.layer,
+              checkpoint::size(static_cast<double>(layer.bytes())).c_str(), seconds_since(start));
+  run_layer(layer, input, s.output, pool);
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  try {
+    const Settings s = read_settings(count, arguments);
+    if (!s.help) run(s);
+  } catch (const text::UsageError& error) {
+    std::fprintf(stderr, "run_checkpoint: %s\n", error.what());
+    return 2;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "run_checkpoint: %s\n", error.what());
+    return 1;
+  }
+}
