@@ -15,7 +15,7 @@ moe::Checkpoint open(const std::string& name) {
   return moe::Checkpoint(CheckpointCase::root() / name);
 }
 
-moe::CheckpointLayer load(const std::string& name, const moe::LoadOptions& options = {}) {
+moe::CheckpointLayer load(const std::string& name, const moe::CheckpointOptions& options = {}) {
   const moe::Checkpoint checkpoint = open(name);
   return checkpoint.load_layer(checkpoint.moe_layers().back(), options);
 }

@@ -16,7 +16,7 @@
 MOE_NAMESPACE_BEGIN
 
 /// What load_layer may be told.
-struct LoadOptions {
+struct CheckpointOptions {
   WeightType weights = WeightType::native;  ///< native: float32, exact
   /// Whose code the gate follows where codes differ: see presets::Variant.
   presets::Variant variant = presets::Variant::official;
@@ -109,7 +109,7 @@ class Checkpoint {
   /// The layer, ready to run. Experts are read and packed one by one: memory is at most that of the
   /// packed layer and of one expert in float32. Throws as describe, before anything large is
   /// allocated, and FileError when the config's numbers do not make a gate.
-  CheckpointLayer load_layer(Index layer, const LoadOptions& options = {}) const {
+  CheckpointLayer load_layer(Index layer, const CheckpointOptions& options = {}) const {
     constexpr auto* kWhere = "moe::Checkpoint::load_layer";
     LayerRecipe r = recipe(kWhere, layer, options.variant);
     check(r);
@@ -211,7 +211,7 @@ class Checkpoint {
   /// Reads experts of one shape, one after the other, through memory for one.
   struct ExpertReader {
     const CheckpointTensors& tensors;
-    const LoadOptions& options;
+    const CheckpointOptions& options;
     Index total;
     Index done = 0;
 
