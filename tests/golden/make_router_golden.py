@@ -6,7 +6,7 @@ gradients by PyTorch autograd.
 
 Needs PyTorch and NumPy (Debian 12: python3-torch, python3-numpy). Same file format as
 make_golden.py. Independent of the library: dense one-hot arithmetic as in the published programs,
-and a Philox4x32-10 of its own for the random values.
+and a Philox4x32-10 of its own for the random values, see philox.py.
 """
 import math
 import pathlib
@@ -15,9 +15,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from philox import draws
+
 HERE = pathlib.Path(__file__).resolve().parent
 torch.set_default_dtype(torch.float64)
-M32, M64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
 
 
 def write(name, tensors):
@@ -27,46 +28,6 @@ def write(name, tensors):
             out.write(f"{key} {matrix.shape[0]} {matrix.shape[1]}\n")
             for row in matrix:
                 out.write(" ".join(repr(float(v)) for v in row) + "\n")
-
-
-# Random values: seed 7, step 3, first token 40, as in the test that reads these files.
-SEED, STEP, FIRST = 7, 3, 40
-
-
-def philox(seed, stream, position):
-    c = [position & M32, position >> 32, stream & M32, stream >> 32]
-    k0, k1 = seed & M32, seed >> 32
-    for _ in range(10):
-        a, b = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
-        c = [(b >> 32) ^ c[1] ^ k0, b & M32, (a >> 32) ^ c[3] ^ k1, a & M32]
-        k0, k1 = (k0 + 0x9E3779B9) & M32, (k1 + 0xBB67AE85) & M32
-    return c
-
-
-def stream_of(purpose):
-    h = 0xCBF29CE484222325
-    for byte in purpose.encode():
-        h = ((h ^ byte) * 0x100000001B3) & M64
-    return (h + STEP) & M64
-
-
-def unit(high, low):
-    return ((high << 20 | low >> 12) + 0.5) * 2.0**-52
-
-
-def draws(purpose, rows, cols, kind):
-    values = torch.zeros(rows, cols)
-    for t in range(rows):
-        for i in range(cols):
-            w = philox(SEED, stream_of(purpose), (FIRST + t) << 24 | i)
-            u = unit(w[0], w[1])
-            if kind == "uniform":
-                values[t, i] = u
-            elif kind == "gumbel":
-                values[t, i] = -math.log(-math.log(u))
-            else:
-                values[t, i] = math.sqrt(-2 * math.log(u)) * math.cos(2 * math.pi * unit(w[2], w[3]))
-    return values
 
 
 T, D, E = 6, 5, 4
