@@ -8,6 +8,8 @@
 #include <cmath>
 #include <limits>
 #include <optional>
+#include <span>
+#include <vector>
 
 #include "moe/core/error.hpp"
 
@@ -65,6 +67,9 @@ struct CapacityOptions {
   /// K > 1 (GShard, DeepSpeed, torchscale: "after dropping"; let the gate not do it before).
   bool renormalize_kept = false;
   double renormalize_floor = 0x1p-23;  ///< torch.finfo(float32).eps
+  /// [E]: expert e's factor is factor * E * share[e] / sum(share), so that all together have the same
+  /// room; empty: equal shares. See shares_of_kinds.
+  std::vector<double> share = {};
 
   /// Every field by name: see moe/io/layer_config.hpp.
   template <class F>
@@ -81,8 +86,27 @@ struct CapacityOptions {
     f("fallback_expert", fallback_expert);
     f("renormalize_kept", renormalize_kept);
     f("renormalize_floor", renormalize_floor);
+    f("share", share);
   }
 };
+
+/// MoE++'s capacity per kind (Jin et al. 2024, arXiv 2410.07348), as CapacityOptions::share:
+/// f tau T K / (tau F + Z) for each of the first F experts, the FFNs, f T K / (tau F + Z) for each of
+/// the Z zero, identity and constant experts after them; tau < 1 sends more tokens to these. (T K is
+/// the number of choices, which the paper calls T.) Throws std::invalid_argument unless tau is finite
+/// and above 0 and no number below 0.
+inline std::vector<double> shares_of_kinds(Index ffns, Index others, double tau) {
+  constexpr auto* kWhere = "moe::shares_of_kinds";
+  if (!(tau > 0) || !std::isfinite(tau)) {
+    detail::fail(kWhere, "tau is ", tau, ", expected a finite value above 0");
+  }
+  if (ffns < 0 || others < 0) {
+    detail::fail(kWhere, ffns, " FFNs and ", others, " others, expected at least 0 of each");
+  }
+  std::vector<double> share(static_cast<std::size_t>(ffns), tau);
+  share.resize(static_cast<std::size_t>(ffns + others), 1.0);
+  return share;
+}
 
 /// Throws std::invalid_argument on a factor that is not positive, a factor of training that is not
 /// finite, or another option out of its range.
@@ -108,6 +132,11 @@ inline void check_capacity(std::string_view function, const CapacityOptions& opt
   if (!(options.renormalize_floor > 0) || !std::isfinite(options.renormalize_floor)) {
     detail::fail(function, "capacity renormalize_floor is ", options.renormalize_floor,
                  ", expected a finite value above 0");
+  }
+  for (const double share : options.share) {
+    if (!(share > 0) || !std::isfinite(share)) {
+      detail::fail(function, "a capacity share is ", share, ", expected a finite value above 0");
+    }
   }
 }
 
@@ -150,9 +179,9 @@ inline double capacity_share(CapacityFormula formula, double f, double t, double
 }  // namespace detail
 
 /// Tokens per expert of a batch (or group) of `tokens` without padding; without limit when
-/// dropless.
+/// dropless. `scale` multiplies the factor.
 inline Index expert_capacity(const CapacityOptions& options, Index tokens, Index top_k,
-                             Index experts, bool training = true) {
+                             Index experts, bool training = true, double scale = 1) {
   constexpr Index kNoLimit = std::numeric_limits<Index>::max();
   const bool own = !training && options.evaluation_factor.has_value();
   const std::optional<double> factor = own ? options.evaluation_factor : options.factor;
@@ -164,10 +193,31 @@ inline Index expert_capacity(const CapacityOptions& options, Index tokens, Index
   const auto minimum = static_cast<double>(options.minimum.value_or(at_least_4 ? 4 : 0));
   const auto multiple = static_cast<double>(options.multiple.value_or(by_4 ? 4 : 1));
   const double share =
-      detail::capacity_share(formula, *factor, static_cast<double>(tokens),
+      detail::capacity_share(formula, *factor * scale, static_cast<double>(tokens),
                              static_cast<double>(top_k), static_cast<double>(experts), own);
   const double capacity = std::ceil(std::max(share, minimum) / multiple) * multiple;
   return capacity >= 0x1p62 ? kNoLimit : static_cast<Index>(capacity);
+}
+
+/// The same for each expert, to `limit` [E]; returns the largest. Throws std::invalid_argument unless
+/// there is a share for every expert, or for none.
+inline Index expert_capacities(const CapacityOptions& options, Index tokens, Index top_k,
+                               Index experts, bool training, std::vector<Index>& limit) {
+  const auto size = static_cast<std::size_t>(experts);
+  const Index equal = expert_capacity(options, tokens, top_k, experts, training);
+  limit.assign(size, equal);
+  if (options.share.empty()) return equal;
+  detail::check_size("moe::make_plan", "capacity share", std::ssize(options.share), "values",
+                     "the number of experts", experts);
+  double sum = 0;
+  for (const double share : options.share) sum += share;
+  Index largest = 0;
+  for (std::size_t e = 0; e < size; ++e) {
+    const double scale = static_cast<double>(experts) * options.share[e] / sum;
+    limit[e] = expert_capacity(options, tokens, top_k, experts, training, scale);
+    largest = std::max(largest, limit[e]);
+  }
+  return largest;
 }
 
 MOE_NAMESPACE_END

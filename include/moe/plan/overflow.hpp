@@ -54,9 +54,8 @@ class OverflowRules {
       const Index last = std::min(routing.tokens(), first + group);
       Index tokens = 0;
       for (Index t = first; t < last; ++t) tokens += batch.is_padding(t) ? 0 : 1;
-      room_.assign(
-          static_cast<std::size_t>(routing.num_experts()),
-          expert_capacity(options, tokens, routing.top_k(), routing.num_experts(), batch.training));
+      expert_capacities(options, tokens, routing.top_k(), routing.num_experts(), batch.training,
+                        room_);
       list_assignments(routing, options.order, batch, first, last);
       fill_chosen(routing, options, outcome);
       if (options.overflow == Overflow::next_best) {

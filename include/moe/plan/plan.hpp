@@ -26,9 +26,10 @@ struct Plan {
   std::vector<std::int32_t> fill;      ///< [E], scratch of make_plan
   Index tokens = 0;                    ///< T
   Index top_k = 0;                     ///< K
-  Index capacity = std::numeric_limits<Index>::max();  ///< per expert (and group, of a full group)
-  CapacityOptions rules;                               ///< as given to make_plan
-  detail::OverflowRules overflow;                      ///< scratch of make_plan
+  Index capacity = std::numeric_limits<Index>::max();  ///< the largest of `limit`
+  std::vector<Index> limit;        ///< [E], tokens an expert may take (of a full group)
+  CapacityOptions rules;           ///< as given to make_plan
+  detail::OverflowRules overflow;  ///< scratch of make_plan
 
   Index num_experts() const { return static_cast<Index>(demanded.size()); }
   Index count() const { return static_cast<Index>(token.size()); }
@@ -121,12 +122,13 @@ void place_assignments(Plan& plan, F&& expert_of) {
 inline void place_by_position(MatrixView<const std::int32_t> expert, const Batch& batch,
                               Plan& plan) {
   for (std::size_t e = 0; e < plan.fill.size(); ++e) {
-    plan.fill[e] = static_cast<std::int32_t>(std::min<Index>(plan.demanded[e], plan.capacity));
+    plan.fill[e] = static_cast<std::int32_t>(std::min<Index>(plan.demanded[e], plan.limit[e]));
   }
   place_assignments(plan, [&](Index t, std::size_t a) {
     const std::int32_t e = expert(t, static_cast<Index>(a) - t * plan.top_k);
     if (e == kNoExpert || batch.is_padding(t)) return kNoExpert;
-    const bool full = plan.fill[static_cast<std::size_t>(e)] == plan.capacity;
+    const auto i = static_cast<std::size_t>(e);
+    const bool full = plan.fill[i] == plan.limit[i];
     plan.outcome[a] = full ? Outcome::dropped : Outcome::kept;
     return full ? kNoExpert : e;
   });
@@ -154,8 +156,10 @@ inline bool asks_for_position(const Plan& plan) {
 /// True when no expert has more than it may take: then every rule keeps everything.
 inline bool nobody_overflows(const Plan& plan) {
   if (plan.rules.group_size != 0) return false;  // a group may, though the whole does not
-  return std::all_of(plan.demanded.begin(), plan.demanded.end(),
-                     [&](std::int32_t n) { return n <= plan.capacity; });
+  for (std::size_t e = 0; e < plan.limit.size(); ++e) {
+    if (plan.demanded[e] > plan.limit[e]) return false;
+  }
+  return true;
 }
 
 }  // namespace detail
@@ -189,7 +193,8 @@ void make_plan(const Routing<S>& routing, const CapacityOptions& options, const 
   Index real_tokens = 0;
   for (Index t = 0; t < expert.rows(); ++t) real_tokens += batch.is_padding(t) ? 0 : 1;
   if (options.group_size > 0) real_tokens = std::min(real_tokens, options.group_size);
-  plan.capacity = expert_capacity(options, real_tokens, plan.top_k, experts, batch.training);
+  plan.capacity =
+      expert_capacities(options, real_tokens, plan.top_k, experts, batch.training, plan.limit);
 
   plan.offset.resize(e_size + 1);
   plan.token.reserve(static_cast<std::size_t>(assignments));  // another time more may be kept
