@@ -78,6 +78,7 @@
 
 // layers in a row: y = x + attention(norm(x)), y + ffn(norm(y))
 #include "moe/block/attention.hpp"
+#include "moe/block/attention_moe.hpp"
 #include "moe/block/ffn_layer.hpp"
 #include "moe/block/norm.hpp"
 #include "moe/block/residual.hpp"
@@ -88,8 +89,14 @@
 // learning
 #include "moe/train/adamw.hpp"
 #include "moe/train/clip.hpp"
+#include "moe/train/freeze.hpp"
+#include "moe/train/grow.hpp"
+#include "moe/train/lora.hpp"
+#include "moe/train/output_error.hpp"
+#include "moe/train/router_supervision.hpp"
 #include "moe/train/schedule.hpp"
 #include "moe/train/sgd.hpp"
+#include "moe/train/upcycle.hpp"
 
 // what happened
 #include "moe/observe/stats.hpp"
