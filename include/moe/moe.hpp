@@ -69,7 +69,10 @@
 
 // all of the above as one layer
 #include "moe/layer/dense_layer.hpp"
+#include "moe/layer/hierarchical_layer.hpp"
+#include "moe/layer/hierarchical_losses.hpp"
 #include "moe/layer/layer.hpp"
+#include "moe/layer/layer_expert.hpp"
 #include "moe/layer/moe_layer.hpp"
 #include "moe/layer/packed_layer.hpp"
 #include "moe/layer/presets.hpp"
@@ -99,4 +102,5 @@
 #include "moe/train/upcycle.hpp"
 
 // what happened
+#include "moe/observe/layer_stats.hpp"
 #include "moe/observe/stats.hpp"

@@ -6,10 +6,13 @@
 Needs PyTorch and NumPy (Debian 12: python3-torch, python3-numpy). An independent implementation:
 whole tensors with one-hot masks, no rows are moved.
 """
+import math
+
 import torch
 import torch.nn.functional as F
 
 from golden_file import write
+from philox import FIRST, SEED, philox, stream_of, unit
 
 torch.set_default_dtype(torch.float64)
 
@@ -145,26 +148,41 @@ def hierarchical(name, seed, tokens, groups, experts, k_outer, k_inner, d=6, h=5
                 {"switch_losses": loss.reshape(1), "importance_loss": loss_importance.reshape(1)})
 
 
+def group_seed(group):
+    w = philox(SEED, int.from_bytes(b"group", "big"), group)
+    return w[0] << 32 | w[1]
+
+
+def learned_noise(seed, rows, cols):
+    """Standard normal draws of the layer whose batch has this seed."""
+    values = torch.zeros(rows, cols)
+    for t in range(rows):
+        for i in range(cols):
+            w = philox(seed, stream_of("router.learned_noise"), (FIRST + t) << 24 | i)
+            radius = math.sqrt(-2 * math.log(unit(w[0], w[1])))
+            values[t, i] = radius * math.cos(2 * math.pi * unit(w[2], w[3]))
+    return values
+
+
 def hierarchical_load(name, seed, tokens, groups, experts, k_outer, k_inner, d=6, h=5, load=0.5):
-    """Noisy gates on both levels: the noise is given, the gradient goes through its deviation."""
+    """Noisy gates on both levels; the gradient goes through the noise's deviation."""
     leaves = Leaves(seed)
     x = leaves.normal(tokens, d).requires_grad_()
     dy = leaves.normal(tokens, d)
-    noises = {}
 
-    def noisy(prefix, outputs):
+    def noisy(prefix, outputs, noise_seed):
         clean = F.linear(x, leaves.make(prefix + "weight", outputs, d, scale=d**-0.5))
         stddev = 1e-2 + F.softplus(
             F.linear(x, leaves.make(prefix + "noise_weight", outputs, d, scale=d**-0.5)))
-        noises[prefix + "noise"] = noise = leaves.normal(tokens, outputs)
+        noise = learned_noise(noise_seed, tokens, outputs)
         return clean, clean + noise * stddev, stddev
 
-    clean, logits, stddev = noisy("router.", groups)
+    clean, logits, stddev = noisy("router.", groups, SEED)
     outer, _, chosen = top_k_gate(logits, k_outer)
     primary = smooth_load(clean, logits, stddev, k_outer).sum(0)
     y, products = 0, []
     for g in range(groups):
-        clean, logits, stddev = noisy(f"groups.{g}.router.", experts)
+        clean, logits, stddev = noisy(f"groups.{g}.router.", experts, group_seed(g))
         inner, _, _ = top_k_gate(logits, k_inner)
         out = torch.stack([swiglu(x, leaves.swiglu(f"groups.{g}.experts.{e}.", d, h))
                            for e in range(experts)], dim=1)
@@ -173,7 +191,7 @@ def hierarchical_load(name, seed, tokens, groups, experts, k_outer, k_inner, d=6
         secondary = (smooth_load(clean, logits, stddev, k_inner) * rows[:, None]).sum(0)
         products.append(primary[g] * secondary / rows.sum())
     loss = load * cv_squared(torch.cat(products))
-    leaves.save(name, x, dy, y, loss, {"load_loss": loss.reshape(1)} | noises)
+    leaves.save(name, x, dy, y, loss, {"load_loss": loss.reshape(1)})
 
 
 if __name__ == "__main__":

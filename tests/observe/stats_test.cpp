@@ -54,6 +54,16 @@ TEST_CASE("entropy is the mean over tokens, of scores that need not sum to one",
   CHECK(stats_of(made.routing).entropy == Approx((std::log(2.0) + third) / 3));
 }
 
+TEST_CASE("a broken score makes the entropy NaN instead of looking decided", "[observe]") {
+  RoutingOf made(2, {{0}, {1}});
+  made.routing.scores(1, 0) = std::numeric_limits<double>::quiet_NaN();
+  const auto stats = stats_of(made.routing);
+  CHECK(std::isnan(stats.entropy));
+  CHECK(stats.tokens_per_expert == Loads{1, 1});
+  made.routing.scores(1, 0) = made.routing.scores(1, 1) = 0;  // nobody scored: nothing to choose
+  CHECK(stats_of(made.routing).entropy == Approx(std::log(2.0) / 2));
+}
+
 TEST_CASE("padding counts nowhere in the statistics", "[observe]") {
   const auto plain = stats_of(RoutingOf(3, {{0, 1}, {0, 2}}).routing);
   RoutingOf padded(3, {{-1, -1}, {0, 1}, {-1, -1}, {0, 2}});

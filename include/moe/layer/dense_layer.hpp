@@ -9,7 +9,7 @@
 
 #include "moe/expert/ffn.hpp"
 #include "moe/gate/dense.hpp"
-#include "moe/layer/dense_rows.hpp"
+#include "moe/layer/dense_plan.hpp"
 #include "moe/layer/parts.hpp"
 #include "moe/layer/routed_tape.hpp"
 #include "moe/router/linear.hpp"
@@ -19,8 +19,8 @@ MOE_NAMESPACE_BEGIN
 /// y = sum_e p_e(x) expert_e(x), p = softmax(router(x) / temperature) (Jacobs et al. 1991, "Adaptive
 /// mixtures of local experts"). With UniformRouter all experts have the weight 1 / E and nothing is
 /// learned but they. Nobody is chosen, so there is no capacity and nothing to drop; the plan in the
-/// workspace is that of all assignments, for statistics and losses. The bits are those of a MoeLayer
-/// with DenseGate; what that sorts, gathers and copies is not.
+/// workspace is that of all assignments, written down without counting or sorting. The bits are those
+/// of a MoeLayer with DenseGate.
 template <class S = float, class RouterType = LinearRouter<S>, class ExpertType = GatedFfn<S>>
 class DenseLayer {
   static_assert(
@@ -52,7 +52,7 @@ class DenseLayer {
   struct Workspace : RouteState<S, RouterType, DenseGate> {
     using RouteState<S, RouterType, DenseGate>::RouteState;
     static constexpr const char* kLayer = "moe::DenseLayer";
-    DenseRows<ExpertType, S> experts;
+    GroupState<ExpertType, S> experts;
     detail::FilledBy layer_id;  ///< on a tape: the layer that filled it, 0 when empty
   };
 
@@ -105,13 +105,17 @@ class DenseLayer {
     detail::check_tape<S>(kWhere, tape, id_.value(), num_experts(), top_k());
     check_parts(kWhere);
     detail::check_backward_shapes<S>(kWhere, dy, dx, tape.tokens, model_dim());
+    if constexpr (!GroupedExpert<ExpertType, S>) {
+      if (!detail::are_runs_of<S>(experts_, tape.experts.runs.runs)) {
+        detail::fail(kWhere, "the experts are of other kinds or shapes than in the forward");
+      }
+    }
     tape.layer_id = 0;
     for (Index t = 0; t < dx.rows(); ++t) std::fill_n(dx.row(t), dx.cols(), S(0));
     tape.dslot_weight.reserve(tape.tokens * num_experts());
     tape.dslot_weight.resize(tape.plan.count());
-    dense_backward<ExpertType, S>(experts_, tape.plan, tape.slot_weight.span(),
-                                  tape.kept_x(model_dim()), dy, dx, tape.dslot_weight.span(),
-                                  tape.experts, tape.executor);
+    group_backward<ExpertType, S>(experts_, rows_of(tape), tape.kept_x(model_dim()), dy, dx,
+                                  tape.dslot_weight.span(), tape.experts, tape.executor);
     route_backward<S>(router_, gate_, tape, dx);
   }
 
@@ -138,6 +142,10 @@ class DenseLayer {
     detail::check_forward<S>("moe::DenseLayer::forward", model_dim(), x, y, batch);
   }
 
+  static RowGroups<S> rows_of(const Workspace& ws) {
+    return detail::every_row<S>(ws.plan, ws.slot_weight.span());
+  }
+
   void run_forward(MatrixView<const S> x, MatrixView<S> y, Workspace& ws, const Batch& batch,
                    bool keep) const {
     ws.layer_id = 0;  // a tape used as a plain workspace is a tape no more
@@ -150,8 +158,7 @@ class DenseLayer {
     plan_everything(x.rows(), e, batch, ws.plan);
     ws.slot_weight.reserve(x.rows() * e);
     transpose_weights<S>(ws.routing, ws.plan, ws.slot_weight.resize(ws.plan.count()));
-    dense_forward<ExpertType, S>(experts_, ws.plan, ws.slot_weight.span(), x, y, ws.experts, keep,
-                                 ws.executor);
+    group_forward<ExpertType, S>(experts_, rows_of(ws), x, y, ws.experts, keep, ws.executor);
   }
 
   RouterType router_;

@@ -30,32 +30,42 @@ struct LoadLoss {
   Estimate estimate = Estimate::exclude_own;
   CvSquared cv = {};
 
-  /// With z = (clean_e - H_j) / stddev_e and phi the normal density, dP_e/dclean_e = phi(z) /
-  /// stddev_e, dP_e/dH_j = -phi(z) / stddev_e and dP_e/dstddev_e = -z phi(z) / stddev_e: into
-  /// noise->dclean, dlogits and noise->dstddev.
   template <class S>
   double operator()(const LossInput<S>& in, LossGradient<S>& gradient) const {
     if (in.real_tokens() == 0) return 0;
-    const Index experts = in.num_experts();
-    const std::span<double> all = in.zeros(2 * experts);
-    const std::span<double> load = all.first(static_cast<std::size_t>(experts));
-    double* chosen = all.data() + experts;  // [E], of one token
-    for_chances(in, chosen, [&](Index, Index e, const Chance& chance) {
-      load[static_cast<std::size_t>(e)] +=
-          chance.smooth ? std::erfc(-chance.z / std::sqrt(2.0)) / 2 : chosen[e];
-    });
+    const std::span<double> all = in.zeros(2 * in.num_experts());
+    const std::span<double> load = all.first(all.size() / 2), chosen = all.last(all.size() / 2);
+    add_loads(in, load, chosen);
     const double value = cv(load, coefficient);  // load is now its gradient
-    for_chances(in, chosen, [&](Index t, Index e, const Chance& chance) {
+    add_gradient<S>(in, load, chosen, gradient);
+    return value;
+  }
+
+  /// load [E] += the estimate. `chosen` [E]: scratch.
+  template <class S>
+  void add_loads(const LossInput<S>& in, std::span<double> load, std::span<double> chosen) const {
+    for_chances(in, chosen.data(), [&](Index, Index e, const Chance& chance) {
+      const auto i = static_cast<std::size_t>(e);
+      load[i] += chance.smooth ? std::erfc(-chance.z / std::sqrt(2.0)) / 2 : chosen[i];
+    });
+  }
+
+  /// From slope [E], the gradient of the loads. With z = (clean_e - H_j) / stddev_e and phi the normal
+  /// density, dP_e/dclean_e = phi(z) / stddev_e, dP_e/dH_j = -phi(z) / stddev_e and dP_e/dstddev_e =
+  /// -z phi(z) / stddev_e: into noise->dclean, dlogits and noise->dstddev.
+  template <class S>
+  void add_gradient(const LossInput<S>& in, std::span<const double> slope, std::span<double> chosen,
+                    LossGradient<S>& gradient) const {
+    for_chances(in, chosen.data(), [&](Index t, Index e, const Chance& chance) {
       if (!chance.smooth) return;
       constexpr double kInverseRootTwoPi = 0.3989422804014326779;
       const double phi = kInverseRootTwoPi * std::exp(-chance.z * chance.z / 2);
       if (phi == 0) return;
-      const double slope = load[static_cast<std::size_t>(e)] * phi / chance.stddev;
-      in.noise->dclean(t, e) += static_cast<S>(slope);
-      in.noise->dstddev(t, e) -= static_cast<S>(slope * chance.z);
-      gradient.dlogits(t, chance.threshold) -= static_cast<S>(slope);
+      const double part = slope[static_cast<std::size_t>(e)] * phi / chance.stddev;
+      in.noise->dclean(t, e) += static_cast<S>(part);
+      in.noise->dstddev(t, e) -= static_cast<S>(part * chance.z);
+      gradient.dlogits(t, chance.threshold) -= static_cast<S>(part);
     });
-    return value;
   }
 
  private:

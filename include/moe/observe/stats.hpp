@@ -15,7 +15,8 @@ MOE_NAMESPACE_BEGIN
 struct RoutingStats {
   std::vector<Index> tokens_per_expert;  ///< [E], kept
   double load_cv = 0;  ///< standard deviation / mean of demand (before capacity); 0 = balanced
-  double entropy = 0;  ///< mean over tokens of the scores' entropy in nats, 0 to ln E
+  double entropy = 0;  ///< mean over tokens of the scores' entropy in nats, 0 to ln E; NaN when a
+                       ///< score is, 0 for a token whose scores are all 0
   double dropped_share = 0;  ///< assignments lost to capacity, of all assignments
 };
 
@@ -44,9 +45,10 @@ void routing_stats(const Routing<S>& routing, const Plan& plan, RoutingStats& st
     double sum = 0;
     for (Index e = 0; e < routing.num_experts(); ++e)
       sum += static_cast<double>(routing.scores(t, e));
+    if (sum == 0) continue;  // nobody scored, such as behind a ReLU
     for (Index e = 0; e < routing.num_experts(); ++e) {
       const double p = static_cast<double>(routing.scores(t, e)) / sum;
-      if (p > 0) entropy -= p * std::log(p);
+      if (!(p <= 0)) entropy -= p * std::log(p);  // NaN is seen, not passed over
     }
   }
   stats.entropy = tokens == 0 ? 0 : entropy / static_cast<double>(tokens);

@@ -1,0 +1,106 @@
+// SPDX-FileCopyrightText: 2026 the moe authors
+// SPDX-License-Identifier: MIT
+//
+// The steady state of every layer shape allocates nothing, in inference and in training.
+#include "support/allocations.hpp"
+
+#include "layer/hierarchical_cases.hpp"
+#include "moe/layer/dense_layer.hpp"
+#include "moe/layer/soft_layer.hpp"
+#include "moe/observe/layer_stats.hpp"
+
+#if MOE_TEST_COUNTS_ALLOCATIONS
+namespace moe_test {
+namespace {
+
+/// Allocations of an inference and its statistics, and of a training step, on memory that lives on.
+template <class L, class F>
+struct Counter {
+  L layer;
+  Matrix<float> x, y, dx;
+  F losses;
+  typename L::Workspace workspace;
+  typename L::Tape tape;
+  moe::LayerStats stats;
+
+  Counter(L made, Index tokens, moe::ExecutorRef threads, F f)
+      : layer(std::move(made)),
+        x(random_matrix<float>(tokens, layer.model_dim(), 1)),
+        y(x),
+        dx(x),
+        losses(f),
+        workspace(threads),
+        tape(threads) {}
+
+  long all(Index tokens, const moe::Batch& batch = {}) {
+    const auto in = x.topRows(tokens);
+    return allocations_in([&] {
+      layer.forward(in, y.topRows(tokens), workspace, batch);
+      layer_stats(workspace, stats);
+      layer.forward(in, y.topRows(tokens), tape, batch);
+      losses(tape);
+      layer.backward(in, dx.topRows(tokens), tape);
+    });
+  }
+};
+
+}  // namespace
+
+TEST_CASE("the dense layer allocates nothing later, with any padding",
+          "[layer][dense][allocation]") {
+  for (const Index size : {1, 3}) {
+    Threads threads(size);
+    for (const Index experts : {3, 12}) {
+      Counter counter(
+          moe::DenseLayer<float>({.model_dim = 40, .hidden_dim = 50, .num_experts = experts}, 1),
+          60, threads, [](auto& tape) { tape.add_loss(moe::SwitchLoss{}); });
+      std::vector<std::uint8_t> mask(60, 0);
+      mask[5] = 1;
+      CHECK(counter.all(60, {.mask = mask}) > 0);
+      for (const Index tokens : {60, 1, 0, 33, 60}) CHECK(counter.all(tokens) == 0);
+      CHECK(counter.all(60, {.mask = mask}) == 0);
+    }
+  }
+}
+
+TEST_CASE("the soft layer allocates nothing while tokens and sequences are not more",
+          "[layer][soft][allocation]") {
+  const std::vector<Index> lengths = {20, 30, 10}, fewer = {11, 4};
+  for (const Index size : {1, 3}) {
+    Threads threads(size);
+    for (const auto normalization :
+         {moe::SoftNormalization::none, moe::SoftNormalization::l2, moe::SoftNormalization::rms}) {
+      Counter counter(moe::SoftLayer<float>({.model_dim = 40,
+                                             .hidden_dim = 50,
+                                             .num_experts = 3,
+                                             .slots = 4,
+                                             .normalization = normalization,
+                                             .noise_stddev = 0.1},
+                                            1),
+                      60, threads, NoLosses{});
+      CHECK(counter.all(60, {.sequence_lengths = lengths}) > 0);
+      CHECK(counter.all(60, {.sequence_lengths = lengths}) == 0);
+      CHECK(counter.all(15, {.sequence_lengths = fewer}) == 0);
+      CHECK(counter.all(0) == 0);
+      CHECK(counter.all(60, {.sequence_lengths = lengths}) == 0);
+    }
+  }
+}
+
+TEST_CASE("the hierarchical layer allocates nothing while no group has more rows",
+          "[layer][hierarchical][allocation]") {
+  for (const Index size : {1, 3}) {
+    Threads threads(size);
+    Counter counter(make_levels<NoisyLevels<float>>({40, 50, 4, 2, 5, 2}), 60, threads,
+                    kLevelLosses);
+    const std::vector<Index> lengths = {20, 40}, shorter = {13};
+    CHECK(counter.all(60, {.sequence_lengths = lengths}) > 0);
+    CHECK(counter.all(60, {.sequence_lengths = lengths}) == 0);
+    CHECK(counter.all(13, {.sequence_lengths = shorter}) == 0);
+    CHECK(counter.all(0) == 0);
+    CHECK(counter.all(60, {.sequence_lengths = lengths}) == 0);
+  }
+}
+
+}  // namespace moe_test
+#endif
