@@ -9,6 +9,7 @@
 
 #include "moe/io/checkpoint/gate.hpp"
 #include "moe/layer/route.hpp"
+#include "moe/layer/shared_rows.hpp"
 #include "moe/router/linear.hpp"
 
 MOE_NAMESPACE_BEGIN
@@ -37,9 +38,8 @@ class CheckpointLayer {
   struct Workspace : RouteState<float, LinearRouter<float>, CheckpointGate> {
     using RouteState<float, LinearRouter<float>, CheckpointGate>::RouteState;
     GroupState<PackedFfn<float>, float> experts;
-    FfnScratch<float> shared;
-    Buffer<std::int32_t> shared_token;  ///< [T] those that are no padding
-    Buffer<float> shared_weight;        ///< [T]
+    SharedRows<float> shared_rows;
+    GroupState<PackedFfn<float>, float> shared;
   };
 
   /// Throws std::invalid_argument when the parts do not fit one another.
@@ -92,7 +92,11 @@ class CheckpointLayer {
     } else {
       forward_with_zero_experts(x, y, ws);
     }
-    if (has_shared()) add_shared(x, y, ws, batch);
+    if (has_shared()) {
+      ws.shared_rows.fill(x, p_.shared_gate.size() > 0 ? p_.shared_gate.data() : nullptr, batch);
+      group_forward(p_.shared, ws.shared_rows.groups(), x, y, ws.shared, /*keep=*/false,
+                    ws.executor, /*accumulate=*/true);
+    }
     if (p_.output_bias.size() > 0) {
       for (Index t = 0; t < y.rows(); ++t) {
         if (!batch.is_padding(t)) y.middle_rows(t, 1).eigen() += p_.output_bias;
@@ -115,35 +119,6 @@ class CheckpointLayer {
     for (std::size_t s = slots; s < token.size(); ++s) {
       y.middle_rows(token[s], 1).eigen() += weight[s] * x.middle_rows(token[s], 1).eigen();
     }
-  }
-
-  /// All tokens that are no padding, as rows of one expert.
-  void add_shared(MatrixView<const float> x, MatrixView<float> y, Workspace& ws,
-                  const Batch& batch) const {
-    ws.shared_token.reserve(x.rows());
-    ws.shared_weight.reserve(x.rows());
-    ws.shared_token.resize(x.rows());
-    ws.shared_weight.resize(x.rows());
-    Index n = 0;
-    for (Index t = 0; t < x.rows(); ++t) {
-      if (batch.is_padding(t)) continue;
-      float weight = 1;
-      if (p_.shared_gate.size() > 0) {
-        double dot = 0;  // one chain, so that the bits do not depend on the batch
-        for (Index d = 0; d < x.cols(); ++d) {
-          dot += static_cast<double>(x(t, d)) * static_cast<double>(p_.shared_gate[d]);
-        }
-        weight = static_cast<float>(sigmoid(dot));
-      }
-      ws.shared_token[n] = static_cast<std::int32_t>(t);
-      ws.shared_weight[n++] = weight;
-    }
-    const std::int32_t offset[2] = {0, static_cast<std::int32_t>(n)};
-    const auto count = static_cast<std::size_t>(n);
-    ffn_forward<float>(p_.shared,
-                       {offset, ws.shared_token.span().first(count),
-                        ws.shared_weight.span().first(count), x.rows()},
-                       x, y, ws.shared, ws.executor, /*accumulate=*/true);
   }
 
   Parts p_;
