@@ -7,3 +7,7 @@
 // bytes of a file <-> named tensors
 #include "moe/io/safetensors.hpp"
 #include "moe/io/safetensors_writer.hpp"
+
+// layers, optimizers, whole runs <-> a file, bit for bit
+#include "moe/io/layer_file.hpp"
+#include "moe/io/saved_state.hpp"

@@ -29,11 +29,10 @@ inline bool inside_folder(const std::filesystem::path& shard) {
   return std::none_of(shard.begin(), shard.end(), [](const auto& part) { return part == ".."; });
 }
 
-/// {"weight_map": {tensor: file}}, other keys left alone.
-inline CheckpointFiles read_index(const std::filesystem::path& path) {
+/// {"weight_map": {tensor: file}}, other keys left alone. `path` is where `index` was read.
+inline CheckpointFiles index_files(const Json& index, const std::filesystem::path& path) {
   CheckpointFiles found;
   found.index = path;
-  const Json index = read_json(path);
   const auto map = index.is_object() ? index.find("weight_map") : index.end();
   if (map == index.end() || !map->is_object()) {
     fail_file(path, "has no object 'weight_map', expected an index of shards");
@@ -52,6 +51,10 @@ inline CheckpointFiles read_index(const std::filesystem::path& path) {
     found.weight_map.emplace(tensor, place.first->second);
   }
   return found;
+}
+
+inline CheckpointFiles read_index(const std::filesystem::path& path) {
+  return index_files(read_json(path), path);
 }
 
 /// What a folder holds: its index if there is one, else model.safetensors, else its only safetensors
