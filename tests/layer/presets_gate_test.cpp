@@ -138,6 +138,8 @@ TEMPLATE_TEST_CASE("presets of sigmoid gates agree with the codes they follow", 
   check.biased("minimax_m2.llama_cpp", 4, presets::minimax_m2(kExperts, kLlama));
   check.biased("minimax_m2.megatron", 4, presets::minimax_m2(kExperts, kMegatron));
   check.biased("torchtitan.official", 3, presets::torchtitan(kExperts, true, 2));
+  check.biased("olmo_core.official", 3, presets::olmo_core(kExperts));
+  check.biased("olmo_core_2.official", 3, presets::olmo_core(kExperts, 2));
   for (const Variant v : {kOfficial, kHf, kLlama, kMegatron}) {
     check("llama4.official", 1, presets::llama4(v));
   }
