@@ -75,6 +75,7 @@
 #include "moe/layer/layer_expert.hpp"
 #include "moe/layer/moe_layer.hpp"
 #include "moe/layer/packed_layer.hpp"
+#include "moe/layer/packed_shared.hpp"
 #include "moe/layer/presets.hpp"
 #include "moe/layer/shared.hpp"
 #include "moe/layer/soft_layer.hpp"

@@ -95,18 +95,22 @@ ExpertRun run_of(const X& expert, Index e) {
   });
 }
 
+/// Lengthens the last run by the next expert where the two go together.
+inline void add_run(const ExpertRun& next, std::vector<ExpertRun>& runs) {
+  if (!runs.empty() && next.kind != RunKind::by_rows && next.kind == runs.back().kind &&
+      next.shape == runs.back().shape) {
+    runs.back().end = next.end;
+  } else {
+    runs.push_back(next);
+  }
+}
+
 /// The experts as runs, as long as they can be.
 template <class S, class X>
 void find_runs(const std::vector<X>& experts, std::vector<ExpertRun>& runs) {
   runs.clear();
   for (Index e = 0; e < std::ssize(experts); ++e) {
-    const ExpertRun next = run_of<S>(experts[static_cast<std::size_t>(e)], e);
-    if (!runs.empty() && next.kind != RunKind::by_rows && next.kind == runs.back().kind &&
-        next.shape == runs.back().shape) {
-      runs.back().end = next.end;
-    } else {
-      runs.push_back(next);
-    }
+    add_run(run_of<S>(experts[static_cast<std::size_t>(e)], e), runs);
   }
 }
 
