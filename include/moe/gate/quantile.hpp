@@ -65,8 +65,12 @@ class QuantileGate {
     gate_.set_selection_bias(std::move(bias));
   }
 
-  /// As it was made, with the bias of now among the weights' options.
-  Options options() const { return {.ema = ema_, .weights = gate_.options()}; }
+  /// As it was made; the bias is state.
+  Options options() const {
+    Options options{.ema = ema_, .weights = gate_.options()};
+    options.weights.selection_bias.clear();
+    return options;
+  }
 
   /// What saving keeps besides the options: see moe/core/state.hpp.
   template <class F>
