@@ -89,33 +89,15 @@ RowGroups<S> groups_of_slots(const Plan& plan, const SlotRows<S>& rows) {
 /// rows.in[s] = x[token of s] times the weight of the slot.
 template <class S>
 MatrixView<const S> dispatch_weighted(MatrixView<const S> x, const Plan& plan,
-                                      std::span<const S> slot_weight, SlotRows<S>& rows) {
+                                      std::span<const S> slot_weight, SlotRows<S>& rows,
+                                      ExecutorRef executor) {
   const Index most = most_slots(plan);
   rows.in.reserve(most * x.cols());
   rows.out.reserve(most * x.cols());
   const MatrixView<S> in = rows.in.resize(plan.count(), x.cols());
   rows.resize_unit_weights(plan.count(), most);
-  dispatch<S>(x, plan, in);
-  for (Index s = 0; s < in.rows(); ++s) {
-    for (Index d = 0; d < in.cols(); ++d) in(s, d) *= slot_weight[static_cast<std::size_t>(s)];
-  }
+  spread_rows<S>(x, plan.slot, slot_weight, in, executor);
   return in;
-}
-
-/// in = weight * x: from the gradient of `in`, in place, that of x, and writes that of the weight.
-template <class S>
-void unscale_rows(MatrixView<const S> x, const Plan& plan, std::span<const S> slot_weight,
-                  MatrixView<S> din, std::span<S> dslot_weight) {
-  for (std::size_t s = 0; s < dslot_weight.size(); ++s) {
-    const auto i = static_cast<Index>(s);
-    const S* token = x.row(plan.token[s]);
-    S dot = 0;
-    for (Index d = 0; d < x.cols(); ++d) {
-      dot += din(i, d) * token[d];
-      din(i, d) *= slot_weight[s];
-    }
-    dslot_weight[s] = dot;
-  }
 }
 
 }  // namespace detail
@@ -175,10 +157,10 @@ void plan_forward(const Experts& experts, const Plan& plan, std::span<const S> s
     return;
   }
   SlotRows<S>& rows = state.rows;
-  const MatrixView<const S> in = dispatch_weighted<S>(x, plan, slot_weight, rows);
+  const MatrixView<const S> in = dispatch_weighted<S>(x, plan, slot_weight, rows, executor);
   const MatrixView<S> out = rows.out.resize(plan.count(), x.cols());
   group_forward(experts, groups_of_slots(plan, rows), in, out, state, keep, executor);
-  combine<S>(out, plan, rows.ones.span(), y);
+  combine<S>(out, plan, rows.ones.span(), y, executor);
 }
 
 }  // namespace detail
@@ -220,17 +202,16 @@ void experts_backward(std::vector<X>& experts, const Plan& plan, std::span<const
   }
   SlotRows<S>& rows = state.rows;
   const MatrixView<const S> in(rows.in.data(), plan.count(), x.cols());
-  const MatrixView<const S> out(rows.out.data(), plan.count(), x.cols());
   rows.dout.reserve(detail::most_slots(plan) * x.cols());
   rows.din.reserve(detail::most_slots(plan) * x.cols());
   const MatrixView<S> dout = rows.dout.resize(plan.count(), x.cols());
   const MatrixView<S> din = rows.din.resize(plan.count(), x.cols());
-  combine_backward<S>(dy, out, plan, rows.ones.span(), dout, dslot_weight);
+  dispatch<S>(dy, plan, dout, executor);  // the gradient of a sum without weights
   detail::clear_rows(din);
   group_backward(experts, detail::groups_of_slots(plan, rows), in, MatrixView<const S>(dout), din,
                  dslot_weight, state, executor);
-  detail::unscale_rows<S>(x, plan, slot_weight, din, dslot_weight);
-  dispatch_backward<S>(din, plan, dx);
+  detail::unscale_rows<S>(x, plan.token, slot_weight, din, dslot_weight, executor);
+  dispatch_backward<S>(din, plan, dx, executor);
 }
 
 MOE_NAMESPACE_END

@@ -79,5 +79,24 @@ void combine_rows_backward(MatrixView<const S> dy, MatrixView<const S> x,
   });
 }
 
+/// The gradients of in[s] = weight[s] * x[token[s]]: from that of `in`, in place, that of the gathered
+/// x, and dweight[s] = <din[s], x[token[s]]>.
+template <class S>
+void unscale_rows(MatrixView<const S> x, std::span<const std::int32_t> token,
+                  std::span<const S> weight, MatrixView<S> din, std::span<S> dweight,
+                  ExecutorRef executor) {
+  const auto& table = kernels<S>();
+  const Index threads = threads_for_bytes(executor, 3 * row_bytes<S>(din.rows(), din.cols()));
+  run_threads(executor, threads, [&](Index i, Index n) {
+    const Range r = part_of(din.rows(), i, n);
+    for (Index row = r.begin; row < r.end; ++row) {
+      const auto s = static_cast<std::size_t>(row);
+      dweight[s] = table.dot(din.row(row), x.row(token[s]), x.cols());
+      table.spread({din.row(row), din.stride(), nullptr, &weight[s], 1, 1, x.cols(), din.row(row),
+                    din.stride(), false, nullptr, 0, nullptr});
+    }
+  });
+}
+
 }  // namespace detail
 MOE_NAMESPACE_END

@@ -86,7 +86,7 @@ MOE_ALWAYS_INLINE void end_stream() {
 
 /// Columns [col, col + span) of rows that will be needed soon, towards the second-level cache.
 template <class T>
-MOE_ALWAYS_INLINE void prefetch_rows(const T* const* row, Index rows, Index col, Index span) {
+MOE_ALWAYS_INLINE void fetch_ahead(const T* const* row, Index rows, Index col, Index span) {
   for (Index j = 0; j < rows; ++j) {
     for (Index i = 0; i < span; i += 64 / static_cast<Index>(sizeof(T))) {
       __builtin_prefetch(row[j] + col + i, 0, 2);
@@ -136,7 +136,7 @@ void combine_turn(const CombineTurn<typename F::T>& t) {
   const bool stream = t.stream && at_border<F>(t.y, col);
   if (col > 0) combine_part<F>(t, 0, col);
   for (; col + kColumns <= t.cols; col += kColumns) {
-    if (stream) prefetch_rows(t.next_row, t.next, col, kColumns);
+    if (stream) fetch_ahead(t.next_row, t.next, col, kColumns);
     combine_span<F>(t, col, stream);
   }
   for (; col < t.cols; col += F::W) combine_part<F>(t, col, t.cols - col);
