@@ -53,16 +53,64 @@ TEMPLATE_TEST_CASE("softmax and logsumexp agree with the formula at every width"
   }
 }
 
-TEST_CASE("softmax has the same bits on every instruction set", "[kernel]") {
-  for (Index n : {1, 7, 16, 17, 33, 128, 300}) {
-    const auto x = random_values<float>(n, 5, 100);
-    const UseIsa use(moe::Isa::scalar);
-    const auto first = softmax(x);
-    for (moe::Isa isa : moe::available_isas()) {
-      moe::set_isa(isa);
-      const auto now = softmax(x);
-      CHECK(std::memcmp(now.data(), first.data(), now.size() * sizeof(float)) == 0);
+TEST_CASE("row kernels have the same bits on every instruction set, width and alignment",
+          "[kernel]") {
+  const auto x = random_values<float>(320, 5, 100);
+  for (Index n = 0; n <= 300; n += n < 70 ? 1 : 23) {
+    for (Index shift = 0; shift < 16; ++shift) {
+      // softmax, its logarithm, sigmoid and a dot product, from memory of exactly this size
+      const auto run = [&] {
+        const std::vector<float> in(x.begin(), x.begin() + shift + n);
+        std::vector<float> out(static_cast<std::size_t>(shift + 2 * n + 2), 9.0f);
+        const auto& table = moe::detail::kernels<float>();
+        float* o = out.data() + shift;
+        if (n > 0) table.softmax({in.data() + shift, n, 1, n, 0.7f, o, n, o + 2 * n});
+        table.sigmoid(in.data() + shift, n, 0.3f, o + n);
+        o[2 * n + 1] = table.dot(in.data() + shift, in.data(), n);
+        return out;
+      };
+      const UseIsa use(moe::Isa::scalar);
+      const auto first = run();
+      Index wrong = 0;
+      for (moe::Isa isa : moe::available_isas()) {
+        moe::set_isa(isa);
+        const auto now = run();
+        wrong += std::memcmp(now.data(), first.data(), now.size() * sizeof(float)) != 0;
+      }
+      CAPTURE(n, shift);
+      CHECK(wrong == 0);
     }
+  }
+}
+
+TEMPLATE_TEST_CASE("the kernels' sigmoid is accurate at every width and has its limits", "[kernel]",
+                   float, double) {
+  using S = TestType;
+  const S inf = std::numeric_limits<S>::infinity(), nan = std::numeric_limits<S>::quiet_NaN();
+  for (moe::Isa isa : moe::available_isas()) {
+    const UseIsa use(isa);
+    const auto& table = moe::detail::kernels<S>();
+    for (Index n = 0; n < 70; ++n) {
+      CAPTURE(moe::isa_name(isa), n);
+      const auto x = random_values<S>(n, 3, 60);
+      std::vector<S> s(x);
+      table.sigmoid(s.data(), n, S(0.5), s.data());
+      double worst = 0;
+      for (std::size_t i = 0; i < s.size(); ++i) {
+        const double exact = 1 / (1 + std::exp(-0.5 * static_cast<double>(x[i])));
+        worst = std::max(worst, std::abs(static_cast<double>(s[i]) - exact) / exact);
+      }
+      CHECK(worst < 6 * static_cast<double>(std::numeric_limits<S>::epsilon()));
+    }
+    S limits[] = {inf, -inf, nan, 0, S(-0.0), 1000, -1000};
+    table.sigmoid(limits, 7, 1, limits);
+    CHECK(limits[0] == 1);
+    CHECK(limits[1] == 0);
+    CHECK(std::isnan(limits[2]));
+    CHECK(limits[3] == S(0.5));
+    CHECK(limits[4] == S(0.5));
+    CHECK(limits[5] == 1);
+    CHECK(limits[6] == 0);
   }
 }
 
@@ -88,7 +136,7 @@ TEMPLATE_TEST_CASE("top-k finds the largest, ties to the lowest index, NaN last"
   using S = TestType;
   const auto best = [](std::vector<S> v, std::size_t k) {
     std::vector<std::int32_t> out(k, -1);
-    moe::top_k<S>(v, out);
+    moe::select_top_k(v.data(), static_cast<Index>(v.size()), static_cast<Index>(k), out.data());
     return out;
   };
   const S nan = static_cast<S>(kNan), inf = static_cast<S>(kInf);

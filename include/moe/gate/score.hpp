@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "moe/gate/routing.hpp"
+#include "moe/kernel/kernels.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -36,14 +37,7 @@ S sqrt_softplus(S z) {
 /// broken score is seen instead of silently skipped.
 template <class S>
 void softmax_row(const S* logits, Index n, S scale, S* p) {
-  S largest = logits[0];
-  for (Index e = 1; e < n; ++e) largest = logits[e] > largest ? logits[e] : largest;
-  S sum = 0;
-  for (Index e = 0; e < n; ++e) {
-    p[e] = std::exp((logits[e] - largest) * scale);
-    sum += p[e];
-  }
-  for (Index e = 0; e < n; ++e) p[e] /= sum;
+  detail::kernels<S>().softmax({logits, n, 1, n, scale, p, n, nullptr});
 }
 
 /// Scores of all experts; softmax for softmax_of_chosen too, which is what balance losses see.
@@ -51,7 +45,7 @@ template <class S>
 void score_row(ScoreFunction function, const S* logits, Index n, S scale, S* s) {
   switch (function) {
     case ScoreFunction::sigmoid:
-      for (Index e = 0; e < n; ++e) s[e] = sigmoid(scale * logits[e]);
+      detail::kernels<S>().sigmoid(logits, n, scale, s);
       break;
     case ScoreFunction::sqrt_softplus:
       for (Index e = 0; e < n; ++e) s[e] = sqrt_softplus(scale * logits[e]);

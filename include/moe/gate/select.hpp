@@ -12,6 +12,7 @@
 
 #include "moe/gate/routing.hpp"
 #include "moe/gate/score.hpp"
+#include "moe/kernel/rows.hpp"
 
 MOE_NAMESPACE_BEGIN
 namespace detail {
@@ -66,27 +67,6 @@ bool ranks_before(S a, Index i, S b, Index j) {
   if (a_nan != b_nan) return b_nan;
   if (!a_nan && a != b) return a > b;
   return i < j;
-}
-
-/// The k best of n scores, best first, by insertion into a sorted list: exact and stable for any n.
-template <class S>
-void select_top_k(const S* scores, Index n, Index k, std::int32_t* chosen) {
-  // ranks_before for a score whose index is higher: a tie keeps the one in the list
-  const auto beats = [](S score, S listed) {
-    return score > listed || (std::isnan(listed) && !std::isnan(score));
-  };
-  Index count = 0;
-  S worst = 0;  // of a full list
-  for (Index e = 0; e < n; ++e) {
-    const S score = scores[e];
-    if (count == k && !beats(score, worst)) continue;
-    Index place = count < k ? count++ : k - 1;
-    for (; place > 0 && beats(score, scores[chosen[place - 1]]); --place) {
-      chosen[place] = chosen[place - 1];
-    }
-    chosen[place] = static_cast<std::int32_t>(e);
-    worst = scores[chosen[count - 1]];
-  }
 }
 
 /// For large n and k, such as an expert's share of a batch: `order` has room for n; its first k are

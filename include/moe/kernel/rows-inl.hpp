@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: 2026 the moe authors
 // SPDX-License-Identifier: MIT
 //
-// Row kernels of routing: softmax, log-sum-exp. Included inside a target region.
+// Row kernels of routing: softmax, log-sum-exp, sigmoid. Included inside a target region.
 
 MOE_NAMESPACE_BEGIN
 namespace detail::MOE_ISA {
@@ -69,6 +69,19 @@ void softmax(const SoftmaxArgs<typename F::T>& g) {
       const Index n = g.cols - i;
       store_part<F>(out + i, F::div(load_part<F>(out + i, n), total), n);
     }
+  }
+}
+
+/// From e^-|z|: nothing overflows and small results keep their digits.
+template <class F>
+void sigmoid_all(const typename F::T* x, Index n, typename F::T scale, typename F::T* out) {
+  using V = typename F::V;
+  const V factor = F::set1(scale), one = F::set1(1), zero = F::zero();
+  for (Index i = 0; i < n; i += F::W) {
+    const V z = F::mul(load_part<F>(x + i, n - i), factor);
+    const V minus = F::sub(zero, z);
+    const V e = Math<F>::exp(F::select_gt(z, zero, minus, z));
+    store_part<F>(out + i, F::div(F::select_gt(zero, z, e, one), F::add(one, e)), n - i);
   }
 }
 

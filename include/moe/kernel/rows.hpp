@@ -34,36 +34,27 @@ void logsumexp_rows(MatrixView<const S> x, std::span<S> out, S scale = S(1)) {
       {x.data(), x.stride(), x.rows(), x.cols(), scale, nullptr, 0, out.data()});
 }
 
-/// The indices of the K largest of `values`, largest first, to `out` [K]; K <= values.size(). Ties
-/// go to the lowest index; NaN ranks below everything, again lowest index first.
+/// The indices of the k largest of n scores, largest first: exact and stable for any n. Ties go to the
+/// lowest index; NaN ranks below everything, again lowest index first. k <= n.
 template <class S>
-void top_k(std::span<const S> values, std::span<std::int32_t> out) {
-  const auto k = static_cast<Index>(out.size());
-  const auto n = static_cast<Index>(values.size());
-  const S* v = values.data();
-  std::int32_t* best = out.data();
-  // NaN is below all, so "a before b" must be false whenever a is NaN and true when only b is.
-  const auto before = [](S a, S b) { return a > b || (b != b && a == a); };
-  Index held = 0;
-  for (Index i = 0; i < n; ++i) {
-    if (held == k && (k == 0 || !before(v[i], v[best[k - 1]]))) continue;
-    Index at = held < k ? held++ : k - 1;
-    for (; at > 0 && before(v[i], v[best[at - 1]]); --at) best[at] = best[at - 1];
-    best[at] = static_cast<std::int32_t>(i);
-  }
-}
-
-/// top_k of every row: x [T, E], out [T, K].
-template <class S>
-void top_k_rows(MatrixView<const S> x, MatrixView<std::int32_t> out, ExecutorRef executor = {}) {
-  const Index threads = detail::useful_threads(executor, 4.0 * static_cast<double>(x.size()));
-  detail::run_threads(executor, threads, [&](Index i, Index n) {
-    const detail::Range r = detail::part_of(x.rows(), i, n);
-    for (Index t = r.begin; t < r.end; ++t) {
-      top_k<S>({x.row(t), static_cast<std::size_t>(x.cols())},
-               {out.row(t), static_cast<std::size_t>(out.cols())});
+void select_top_k(const S* scores, Index n, Index k, std::int32_t* chosen) {
+  // Insertion into a sorted list. A score comes later than those in the list: it must beat, not tie.
+  const auto beats = [](S score, S listed) {
+    return score > listed || (listed != listed && score == score);
+  };
+  Index count = 0;
+  S worst = 0;  // of a full list
+  for (Index e = 0; e < n; ++e) {
+    const S score = scores[e];
+    if (count == k && !beats(score, worst)) continue;
+    if (k == 0) return;
+    Index place = count < k ? count++ : k - 1;
+    for (; place > 0 && beats(score, scores[chosen[place - 1]]); --place) {
+      chosen[place] = chosen[place - 1];
     }
-  });
+    chosen[place] = static_cast<std::int32_t>(e);
+    worst = scores[chosen[count - 1]];
+  }
 }
 
 /// out[s] = x[token[s]]: the rows of x [T, D] in slot order, [N, D].

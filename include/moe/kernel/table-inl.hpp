@@ -22,6 +22,7 @@ inline constexpr KernelTable<typename F::T> kTable = {
     .column_sum = &column_sum<F>,
     .dot = &dot<F>,
     .softmax = &softmax<F>,
+    .sigmoid = &sigmoid_all<F>,
     .combine = &combine<F>,
     .spread = &spread<F>,
     .to_bf16 = nullptr,

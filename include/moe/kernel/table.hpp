@@ -199,6 +199,8 @@ struct KernelTable {
   void (*column_sum)(const ColumnSumArgs<S>&);
   S (*dot)(const S* a, const S* b, Index n);
   void (*softmax)(const SoftmaxArgs<S>&);
+  /// out[i] = 1 / (1 + e^(-scale x[i])); out may be x.
+  void (*sigmoid)(const S* x, Index n, S scale, S* out);
   void (*combine)(const CombineArgs<S>&);
   void (*spread)(const SpreadArgs<S>&);
   /// `n` values as bfloat16, two per value of dst, an odd last one with zero; null without a
