@@ -89,22 +89,27 @@ namespace detail {
 /// Constant-initialised, so that it is valid during static initialisation. -1: not chosen yet.
 inline std::atomic<int> active_isa_value{-1};
 
-/// MOE_FORCE_ISA if it names an instruction set this CPU has, otherwise the best one.
+/// MOE_FORCE_ISA if it is set and not empty, otherwise the best one. Throws std::invalid_argument on a
+/// name that is none of this CPU's: whoever forces an instruction set must not measure another.
 inline Isa choose_isa() {
   const char* forced = std::getenv("MOE_FORCE_ISA");
-  Isa best = Isa::scalar;
-  for (Isa isa : kAllIsas) {
-    if (!isa_available(isa)) continue;
-    if (forced != nullptr && isa_name(isa) == forced) return isa;
-    best = isa;
+  const bool any = forced == nullptr || *forced == '\0';
+  const std::vector<Isa> found = available_isas();
+  if (any) return found.back();
+  std::string names;
+  for (Isa isa : found) {
+    if (isa_name(isa) == forced) return isa;
+    names.append(names.empty() ? "" : ", ").append(isa_name(isa));
   }
-  return best;
+  throw std::invalid_argument("moe::active_isa: MOE_FORCE_ISA is \"" + std::string(forced) +
+                              "\", expected one of " + names);
 }
 
 }  // namespace detail
 
 /// The instruction set the kernels use now. The first call honours the environment variable
-/// MOE_FORCE_ISA (scalar, avx2, avx512, avx512_bf16, neon); a name this CPU lacks is ignored.
+/// MOE_FORCE_ISA (scalar, avx2, avx512, avx512_bf16, neon). Throws std::invalid_argument while that
+/// names none that this CPU and build have, unless set_isa() has chosen.
 inline Isa active_isa() {
   int value = detail::active_isa_value.load(std::memory_order_relaxed);
   if (value < 0) {
