@@ -161,7 +161,7 @@ TEST_CASE("each drop order keeps whom it promises to keep", "[plan][overflow]") 
 
 TEST_CASE("equal weights drop the later token, whatever the order: position is defined",
           "[plan][overflow][bug]") {
-  // FastMoE prunes by atomics, Megatron's "position" by an unstable top-k (landscape 3.4, 3 and 5).
+  // FastMoE prunes by atomics, Megatron's "position" by an unstable top-k.
   for (const DropOrder order : kOrders) {
     if (order == DropOrder::random) continue;
     RoutingOf made(2, {{0}, {0}, {0}, {0}});
@@ -423,7 +423,7 @@ TEST_CASE("nothing overflows: every rule is the plain plan", "[plan][overflow]")
 
 TEST_CASE("padding that the gate has routed is not counted and takes no place",
           "[plan][overflow][bug]") {
-  // DeepSpeed masks only with K = 1, Megatron counted padding (landscape 3.4, 4 and 5).
+  // DeepSpeed masks only with K = 1, Megatron-LM counted padding (#1984, #2121, #2142).
   const std::vector<std::uint8_t> mask{0, 0, 1, 1};
   const std::vector<std::vector<std::int32_t>> choices{{0, 1}, {0, 1}, {0, 1}, {0, 1}};
   for (const DropOrder order : kOrders) {
@@ -440,7 +440,7 @@ TEST_CASE("padding that the gate has routed is not counted and takes no place",
 
 TEST_CASE("the demand that losses see is the one before capacity, under every rule",
           "[plan][overflow][bug]") {
-  // Megatron counted after the capacity mask (landscape 3.4, 5).
+  // Megatron-LM#1513 counted after the capacity mask.
   const RandomRouting made(40, 2, 6, 4, 2);
   Ints expected(6);
   for (Index a = 0; a < 80; ++a) {
@@ -455,7 +455,7 @@ TEST_CASE("the demand that losses see is the one before capacity, under every ru
 }
 
 TEST_CASE("a sequence's drops do not depend on the sequences before it", "[plan][overflow][bug]") {
-  // HF Switch counted per sequence, then over the flattened batch (landscape 3.4, 13).
+  // HF Switch counted per sequence, then, in transformers 5, over the flattened batch.
   const RandomRouting all(24, 2, 4, 8, 1.5);
   RandomRouting alone(8, 2, 4, 1);
   for (Index t = 0; t < 8; ++t) {

@@ -221,7 +221,7 @@ TEST_CASE("whole layers have the gradients of their differences under every capa
 
 TEST_CASE("dropped tokens are zero, not passed through, and the layer has an evaluation capacity",
           "[plan][weight][bug]") {
-  // HF Switch returned dropped tokens themselves (landscape 3.4, 8).
+  // HF Switch returned dropped tokens themselves (transformers#36730, #37017, fixed in #37123).
   using Layer = LayerOf<double, moe::GatedFfn<double>>;
   Layer layer = make_layer<Layer>({.t = 9, .k = 1, .flooded = true});
   layer.set_capacity({.factor = 1, .evaluation_factor = 100});

@@ -56,7 +56,7 @@ TEST_CASE("learned noise starts with both maps at zero when told to, as publishe
 }
 
 TEST_CASE("noise is off in evaluation and its stddev is 0, not NaN", "[router][noise][bug]") {
-  // Elsewhere evaluation divides by sigma = 0 and the load is NaN (landscape 2.1).
+  // Elsewhere evaluation divides by sigma = 0 and the load is NaN.
   auto learned = make_router<Learned>(kDims);
   shake(learned);
   auto fixed = make_router<Fixed>(kDims, {.scale = 2});
@@ -188,7 +188,7 @@ TEST_CASE("jitter multiplies each value of the router's input", "[router][jitter
 
 TEST_CASE("jitter in place changing the experts' input: experts see the tokens as they are",
           "[router][jitter][bug]") {
-  // HF Mixtral and Phimoe multiply the hidden states in place (landscape 3.4, 9).
+  // HF Mixtral and Phimoe multiply the hidden states in place.
   using Layer = moe::MoeLayer<double, Jitter, moe::TopKGate, moe::GatedFfn<double>>;
   Layer layer({.model_dim = 5,
                .hidden_dim = 3,
