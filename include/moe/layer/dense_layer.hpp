@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "moe/core/state.hpp"
 #include "moe/expert/ffn.hpp"
 #include "moe/gate/dense.hpp"
 #include "moe/layer/dense_plan.hpp"
@@ -124,6 +125,14 @@ class DenseLayer {
   void visit_parameters(F&& f) {
     detail::visit_part<S>("router.", router_, f);
     detail::visit_parts<S>("experts.", experts_, f);
+  }
+
+  /// The same names for what else there is to save: see moe/core/state.hpp.
+  template <class F>
+  void visit_state(F&& f) {
+    detail::visit_part_state("router.", router_, f);
+    detail::visit_part_state("gate.", gate_, f);
+    detail::visit_parts_state("experts.", experts_, f);
   }
 
  private:

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "moe/core/state.hpp"
 #include "moe/layer/group_batches.hpp"
 #include "moe/layer/layer_expert.hpp"
 #include "moe/layer/moe_layer.hpp"
@@ -182,6 +183,14 @@ class HierarchicalLayer {
     detail::visit_part<S>("router.", router_, f);
     detail::visit_part<S>("gate.", gate_, f);
     detail::visit_parts<S>("groups.", groups_, f);
+  }
+
+  /// The same names for what else there is to save: see moe/core/state.hpp.
+  template <class F>
+  void visit_state(F&& f) {
+    detail::visit_part_state("router.", router_, f);
+    detail::visit_part_state("gate.", gate_, f);
+    detail::visit_parts_state("groups.", groups_, f);
   }
 
  private:

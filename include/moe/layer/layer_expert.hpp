@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "moe/core/error.hpp"
+#include "moe/core/state.hpp"
 #include "moe/expert/expert.hpp"
 #include "moe/layer/layer.hpp"
 
@@ -59,6 +60,10 @@ class LayerExpert {
   void visit_parameters(F&& f) {
     layer.visit_parameters(f);
   }
+
+  template <class F>
+  requires HasState<LayerType>
+  void visit_state(F&& f) { layer.visit_state(f); }
 
   LayerType layer;
 };

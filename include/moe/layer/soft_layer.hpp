@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "moe/core/state.hpp"
 #include "moe/expert/ffn.hpp"
 #include "moe/expert/group.hpp"
 #include "moe/layer/parts.hpp"
@@ -140,6 +141,12 @@ class SoftLayer {
   void visit_parameters(F&& f) {
     scores_.visit_parameters(f);
     detail::visit_parts<S>("experts.", experts_, f);
+  }
+
+  /// The same names for what else there is to save: see moe/core/state.hpp.
+  template <class F>
+  void visit_state(F&& f) {
+    detail::visit_parts_state("experts.", experts_, f);
   }
 
  private:
