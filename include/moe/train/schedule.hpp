@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <string_view>
 
 #include "moe/core/types.hpp"
 
@@ -19,6 +20,15 @@ struct WarmupCosine {
   Index warmup_steps = 0;
   Index total_steps = 1;
   double floor = 0;
+
+  /// For saving: see moe/core/state.hpp.
+  template <class F>
+  void visit_state(F&& f) {
+    f(std::string_view("peak"), peak);
+    f(std::string_view("warmup_steps"), warmup_steps);
+    f(std::string_view("total_steps"), total_steps);
+    f(std::string_view("floor"), floor);
+  }
 
   /// Value at step 0, 1, ...; the first step of a warm-up already moves.
   double at(Index step) const {
@@ -38,6 +48,14 @@ struct TemperatureAnnealing {
   double start = 2;
   double end = 1;
   Index steps = 1;
+
+  /// For saving: see moe/core/state.hpp.
+  template <class F>
+  void visit_state(F&& f) {
+    f(std::string_view("start"), start);
+    f(std::string_view("end"), end);
+    f(std::string_view("steps"), steps);
+  }
 
   double at(Index step) const {
     const double done = std::clamp(
