@@ -20,11 +20,10 @@ struct Math<F32> {
   using F = F32;
   using V = F32::V;
 
-  /// e^x, also for NaN, +-Inf and results that are denormal.
-  static MOE_ALWAYS_INLINE V exp(V x) {
-    // x = n ln2 + r; 1.5 * 2^23 rounds n to an integer and leaves it in the low bits.
+  /// e^x = p 2^n with p near 1. 1.5 * 2^23 rounds n to an integer and leaves it in the low bits of t.
+  static MOE_ALWAYS_INLINE V exp_parts(V x, V& t) {
     const V magic = F::set1(12582912.0f);
-    const V t = F::fma(x, F::set1(1.44269504f), magic);
+    t = F::fma(x, F::set1(1.44269504f), magic);
     const V n = F::sub(t, magic);
     V r = F::fma(n, F::set1(-0.693359375f), x);
     r = F::fma(n, F::set1(2.12194440e-4f), r);
@@ -33,7 +32,20 @@ struct Math<F32> {
     q = F::fma(q, r, F::set1(4.16665537626e-2f));
     q = F::fma(q, r, F::set1(1.66665763056e-1f));
     q = F::fma(q, r, F::set1(0.5f));
-    const V p = F::add(F::fma(F::mul(r, r), q, r), F::set1(1.0f));
+    return F::add(F::fma(F::mul(r, r), q, r), F::set1(1.0f));
+  }
+
+  /// e^x for x in [-87.3, 87.3] or NaN.
+  static MOE_ALWAYS_INLINE V exp_normal(V x) {
+    V t;
+    const V p = exp_parts(x, t);
+    return F::times_pow2(p, t);
+  }
+
+  /// e^x, also for NaN, +-Inf and results that are denormal.
+  static MOE_ALWAYS_INLINE V exp(V x) {
+    V t;
+    const V p = exp_parts(x, t);
     V low, high;  // two steps, so that only the last product can round to a denormal
     F::split_pow2(t, low, high);
     V y = F::mul(F::mul(p, high), low);
@@ -58,7 +70,7 @@ struct Math<F32> {
   }
 
   /// Phi(x), the normal distribution, and its density: Phi(-a) = e^(-a^2/2) t P(t), t = 1/(1 +
-  /// a/4), P a minimax polynomial for a in [0, 14.6] (relative error 2e-8).
+  /// a/4), P a minimax polynomial for a in [0, 14.6] (relative error 2e-8). |x| is at most 13.2.
   static MOE_ALWAYS_INLINE void normal(V x, V& cdf, V& density) {
     const V one = F::set1(1.0f);
     const V a = F::abs(x);
@@ -77,13 +89,16 @@ struct Math<F32> {
     const V square = F::mul(a, a);
     const V minus_half = F::set1(-0.5f);
     const V rest = F::fma(a, a, F::sub(F::zero(), square));
-    V e = exp(F::mul(square, minus_half));
+    V e = exp_normal(F::mul(square, minus_half));
     e = F::fma(F::mul(e, rest), minus_half, e);
     const V scaled = F::mul(t, p);
     const V upper = F::fma(F::sub(F::zero(), e), scaled, one);
     cdf = F::select_gt(x, F::zero(), upper, F::mul(e, scaled));
     density = F::mul(e, F::set1(0.3989422804f));
   }
+
+  /// Below minus this GELU is smaller than any normal float, and zero here.
+  static constexpr float kGeluEnd = 13.2f;
 
   static MOE_ALWAYS_INLINE V clamp_low(V x, float low) {
     const V bound = F::set1(low);
@@ -112,9 +127,8 @@ struct Math<F32> {
       }
       case Activation::gelu: {
         V cdf, density;
-        const V x = clamp_low(z, -15.0f);
-        normal(clamp(x, 15.0f), cdf, density);
-        return F::mul(x, cdf);
+        normal(clamp(z, kGeluEnd), cdf, density);
+        return F::select_gt(F::set1(-kGeluEnd), z, F::zero(), F::mul(z, cdf));
       }
       case Activation::gelu_tanh: {
         const V x = clamp_low(z, -15.0f);
@@ -145,10 +159,10 @@ struct Math<F32> {
       }
       case Activation::gelu: {
         V cdf, density;
-        const V c = clamp(z, 15.0f);
+        const V c = clamp(z, kGeluEnd), low = F::set1(-kGeluEnd);
         normal(c, cdf, density);
-        value = F::mul(clamp_low(z, -15.0f), cdf);
-        slope = F::fma(c, density, cdf);
+        value = F::select_gt(low, z, F::zero(), F::mul(z, cdf));
+        slope = F::select_gt(low, z, F::zero(), F::fma(c, density, cdf));
         return;
       }
       case Activation::gelu_tanh: {

@@ -23,18 +23,10 @@ void pack_rows_plain(const PackArgs<typename F::T>& g) {
   }
 }
 
-/// Stores a column of a strip. The last vector of a strip may spill over the strip's end when
-/// nothing behind it is written yet (k ascends, and so do tiles): masked stores are slow.
-template <class F, bool Spill>
-MOE_ALWAYS_INLINE void store_column(typename F::T* out, typename F::V x, Index lanes) {
-  if (Spill || lanes >= F::W) return F::store(out, x);
-  F::store_n(out, x, lanes);
-}
-
-template <class F, bool Spill, std::size_t... I>
+template <class F, std::size_t... I>
 MOE_ALWAYS_INLINE void store_columns(typename F::T* out, Index stride, const typename F::V* column,
-                                     Index lanes, std::index_sequence<I...>) {
-  (store_column<F, Spill>(out + static_cast<Index>(I) * stride, column[I], lanes), ...);
+                                     std::index_sequence<I...>) {
+  (F::store(out + static_cast<Index>(I) * stride, column[I]), ...);
 }
 
 template <class F>
@@ -49,7 +41,7 @@ MOE_ALWAYS_INLINE void prefetch_rows(const typename F::T* const* row, Index k, I
 }
 
 /// W rows at a time through register transposes; missing rows repeat the first.
-template <class F, bool Spill>
+template <class F>
 MOE_ALWAYS_INLINE void pack_strip(const PackArgs<typename F::T>& g, Index i0) {
   using T = typename F::T;
   const Index lanes = g.width - i0;
@@ -64,17 +56,18 @@ MOE_ALWAYS_INLINE void pack_strip(const PackArgs<typename F::T>& g, Index i0) {
     if (g.ahead != 0 && k % 16 == 0) prefetch_rows<F>(row, k, g.ahead, lanes);
     typename F::V column[4];
     F::transpose4(row, k, column);
-    store_columns<F, Spill>(out, g.dst_stride, column, lanes, std::make_index_sequence<4>());
+    store_columns<F>(out, g.dst_stride, column, std::make_index_sequence<4>());
   }
   for (; k < g.kc; ++k, out += g.dst_stride) {
     for (Index i = 0; i < F::W && i < lanes; ++i) out[i] = row[i][k];
   }
 }
 
+/// The last strip first: its vectors spill over the end of each k, where the first strip, or the next
+/// tile, is written later. Masked stores would be slower than all the rest.
 template <class F>
 void pack_rows_transposed(const PackArgs<typename F::T>& g) {
-  if (g.width <= F::W) return pack_strip<F, true>(g, 0);
-  for (Index i0 = 0; i0 < g.width; i0 += F::W) pack_strip<F, false>(g, i0);
+  for (Index i0 = (g.width - 1) / F::W * F::W; i0 >= 0; i0 -= F::W) pack_strip<F>(g, i0);
 }
 
 template <class F>

@@ -59,6 +59,10 @@ struct F32 {
     return {_mm256_blendv_ps(f.v, t.v, _mm256_cmp_ps(a.v, b.v, _CMP_GT_OQ))};
   }
   /// 2^floor(n/2) and 2^(n - floor(n/2)), n the integer in the low bits of t = n + 1.5 * 2^23.
+  static MOE_ALWAYS_INLINE V times_pow2(V p, V t) {
+    return {_mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(p.v),
+                                                 _mm256_slli_epi32(_mm256_castps_si256(t.v), 23)))};
+  }
   static MOE_ALWAYS_INLINE void split_pow2(V t, V& low, V& high) {
     const __m256i n = _mm256_sub_epi32(_mm256_castps_si256(t.v), _mm256_set1_epi32(0x4b400000));
     const __m256i half = _mm256_srai_epi32(n, 1);

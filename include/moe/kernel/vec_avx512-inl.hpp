@@ -50,6 +50,11 @@ struct F32 {
   static MOE_ALWAYS_INLINE V select_gt(V a, V b, V t, V f) {
     return {_mm512_mask_mov_ps(f.v, _mm512_cmp_ps_mask(a.v, b.v, _CMP_GT_OQ), t.v)};
   }
+  /// p * 2^n, n the integer in the low bits of t = n + 1.5 * 2^23; p and the result are normal.
+  static MOE_ALWAYS_INLINE V times_pow2(V p, V t) {
+    return {_mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(p.v),
+                                                 _mm512_slli_epi32(_mm512_castps_si512(t.v), 23)))};
+  }
   /// 2^floor(n/2) and 2^(n - floor(n/2)), n the integer in the low bits of t = n + 1.5 * 2^23.
   static MOE_ALWAYS_INLINE void split_pow2(V t, V& low, V& high) {
     const __m512i n = _mm512_sub_epi32(_mm512_castps_si512(t.v), _mm512_set1_epi32(0x4b400000));

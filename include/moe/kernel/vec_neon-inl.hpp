@@ -40,6 +40,10 @@ struct F32 {
     return {vbslq_f32(vcgtq_f32(a.v, b.v), t.v, f.v)};
   }
   /// 2^floor(n/2) and 2^(n - floor(n/2)), n the integer in the low bits of t = n + 1.5 * 2^23.
+  static MOE_ALWAYS_INLINE V times_pow2(V p, V t) {
+    return {vreinterpretq_f32_s32(
+        vaddq_s32(vreinterpretq_s32_f32(p.v), vshlq_n_s32(vreinterpretq_s32_f32(t.v), 23)))};
+  }
   static MOE_ALWAYS_INLINE void split_pow2(V t, V& low, V& high) {
     const int32x4_t n = vsubq_s32(vreinterpretq_s32_f32(t.v), vdupq_n_s32(0x4b400000));
     const int32x4_t half = vshrq_n_s32(n, 1);

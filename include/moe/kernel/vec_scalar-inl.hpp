@@ -45,6 +45,10 @@ struct ScalarVec {
 
 struct F32 : ScalarVec<float> {
   /// 2^floor(n/2) and 2^(n - floor(n/2)), n the integer in the low bits of t = n + 1.5 * 2^23.
+  static V times_pow2(V p, V t) {
+    return {std::bit_cast<float>(std::bit_cast<std::uint32_t>(p.v) +
+                                 (std::bit_cast<std::uint32_t>(t.v) << 23))};
+  }
   static void split_pow2(V t, V& low, V& high) {
     // Unsigned throughout: for huge or NaN arguments the bits are arbitrary and must only not trap.
     const auto n = static_cast<std::int32_t>(std::bit_cast<std::uint32_t>(t.v) - 0x4b400000u);
