@@ -86,13 +86,13 @@ TEST_CASE("padding moves neither the bias nor the losses of a biased gate", "[bu
   for (Index t = 0, i = 0; t < 12; ++t) {
     if (mask[static_cast<std::size_t>(t)] != 0) padded.row(t) = real.row(i++);
   }
-  moe::DeepSeekV3Moe<double> layer(
-      presets::deepseek_v3_layer<double>(kDims, {}, {.n_group = 3, .topk_group = 2}));
+  using Layer = moe::TopKMoe<double>;  // the routed part of DeepSeek-V3's
+  Layer layer(presets::deepseek_v3_layer<double>(kDims, {}, {.n_group = 3, .topk_group = 2}).layer);
   std::vector<float> biases[2];
   double losses[2];
   for (const std::size_t round : {0u, 1u}) {
     layer.gate().set_selection_bias(std::vector<float>(6, 0.25F));
-    moe::DeepSeekV3Moe<double>::Tape tape;
+    Layer::Tape tape;
     const Matrix<double>& x = round == 0 ? real : padded;
     Matrix<double> y = x;
     layer.forward(x, y, tape, {.mask = round == 0 ? std::span<const std::uint8_t>{} : mask});

@@ -65,16 +65,28 @@ struct Checker {
     }
   }
 
+  /// Of a layer with a shared expert the routed part; the whole is in presets_kinds_test.cpp.
   template <class Layer>
   void both(const std::string& family, Layer layer) const {
-    load(layer);
-    evaluate(family, layer);
-    train(family, layer);
+    if constexpr (requires { layer.shared_expert(); }) {
+      both(family, layer.layer());
+    } else {
+      load(layer);
+      evaluate(family, layer);
+      train(family, layer);
+    }
   }
 
   /// As a checkpoint would: the preset's layer, then its selection bias.
   template <class Layer>
   void biased(const std::string& family, Layer layer) const {
+    if constexpr (requires { layer.shared_expert(); })
+      return biased(family, layer.layer());
+    else
+      return biased_routed(family, std::move(layer));
+  }
+  template <class Layer>
+  void biased_routed(const std::string& family, Layer layer) const {
     const Matrix<double>& bias = golden.at("bias");
     REQUIRE(std::ssize(layer.gate().selection_bias()) == bias.size());
     layer.gate().set_selection_bias(std::vector<float>(bias.data(), bias.data() + bias.size()));

@@ -14,15 +14,13 @@
 
 MOE_NAMESPACE_BEGIN
 
-// Linear router, TopKGate, SwiGLU experts: the types are one, their Configs differ. Only the routed
-// experts are here; where a model has shared experts, the caller adds their output.
+// Linear router, TopKGate, SwiGLU experts: the types are one, their Configs differ. Models with a
+// shared expert stand in shared_layers.hpp, those with experts of several kinds in kinds_layers.hpp.
 template <class S = float, class Act = Silu>
 using TopKMoe = MoeLayer<S, LinearRouter<S>, TopKGate, GatedFfn<S, Act>>;
 
 template <class S = float>
 using MixtralMoe = TopKMoe<S>;
-template <class S = float>
-using Qwen2Moe = TopKMoe<S>;
 template <class S = float>
 using Qwen3Moe = TopKMoe<S>;
 template <class S = float>
@@ -36,23 +34,11 @@ using GraniteMoe = TopKMoe<S>;
 template <class S = float>
 using Grok1Moe = TopKMoe<S, GeluTanh>;
 template <class S = float>
+using GptOssMoe = TopKMoe<S, ClampedSilu>;
+template <class S = float>
 using PhiMoe = MoeLayer<S, LinearRouter<S>, SparseMixerGate, GatedFfn<S>>;
 template <class S = float>
-using Ernie45Moe = TopKMoe<S>;
-template <class S = float>
-using DeepSeekV2Moe = TopKMoe<S>;
-template <class S = float>
-using DeepSeekV3Moe = TopKMoe<S>;
-template <class S = float>
-using Glm4Moe = TopKMoe<S>;
-template <class S = float>
-using Dots1Moe = TopKMoe<S>;
-template <class S = float>
-using KimiK2Moe = TopKMoe<S>;
-template <class S = float>
 using MiniMaxM2Moe = TopKMoe<S>;
-template <class S = float>
-using Llama4Moe = TopKMoe<S>;
 
 namespace detail {
 
@@ -85,14 +71,6 @@ template <class S = float>
 typename MixtralMoe<S>::Config mixtral_layer(const Dims& dims = {4096, 14336, 8, 2},
                                              Variant variant = Variant::official) {
   return detail::layer_preset<MixtralMoe<S>>(dims, mixtral(variant));
-}
-
-/// Qwen2-57B-A14B.
-template <class S = float>
-typename Qwen2Moe<S>::Config qwen2_moe_layer(const Dims& dims = {3584, 2560, 64, 8},
-                                             Variant variant = Variant::official,
-                                             bool norm_topk_prob = false) {
-  return detail::layer_preset<Qwen2Moe<S>>(dims, qwen2_moe(variant, norm_topk_prob));
 }
 
 /// Qwen3-30B-A3B.
@@ -133,6 +111,18 @@ typename GraniteMoe<S>::Config granite_moe_layer(const Dims& dims = {1536, 512, 
   return detail::layer_preset<GraniteMoe<S>>(dims, granite_moe(variant));
 }
 
+/// gpt-oss-120b; 20b: 32 experts. Router and experts have biases, the SwiGLU is clamped at 7.
+template <class S = float>
+typename GptOssMoe<S>::Config gpt_oss_layer(const Dims& dims = {2880, 2880, 128, 4},
+                                            Variant variant = Variant::official,
+                                            double swiglu_limit = 7) {
+  auto config = detail::layer_preset<GptOssMoe<S>>(dims, gpt_oss(variant));
+  config.router = gpt_oss_router<S>();
+  config.expert.bias = true;
+  config.expert.clamped = {.alpha = 1.702, .limit = swiglu_limit, .offset = 1};
+  return config;
+}
+
 /// Grok-1.
 template <class S = float>
 typename Grok1Moe<S>::Config grok1_layer(const Dims& dims = {6144, 32768, 8, 2},
@@ -148,71 +138,11 @@ typename PhiMoe<S>::Config phi_moe_layer(const Dims& dims = {4096, 6400, 16, 2},
   return detail::layer_preset<PhiMoe<S>>(dims, phi_moe(variant, router_jitter_noise));
 }
 
-/// Ernie 4.5 21B-A3B.
-template <class S = float>
-typename Ernie45Moe<S>::Config ernie45_moe_layer(const Dims& dims = {2560, 1536, 64, 6},
-                                                 Variant variant = Variant::official,
-                                                 double moe_norm_min = 1e-12) {
-  return detail::layer_preset<Ernie45Moe<S>>(dims,
-                                             ernie45_moe(dims.num_experts, variant, moe_norm_min));
-}
-
-/// DeepSeek-V2 236B.
-template <class S = float>
-typename DeepSeekV2Moe<S>::Config deepseek_v2_layer(const Dims& dims = {5120, 1536, 160, 6},
-                                                    Variant variant = Variant::official,
-                                                    const DeepSeekV2Config& config = {}) {
-  return detail::layer_preset<DeepSeekV2Moe<S>>(dims, deepseek_v2(variant, config));
-}
-
-/// DeepSeek-V3, R1.
-template <class S = float>
-typename DeepSeekV3Moe<S>::Config deepseek_v3_layer(const Dims& dims = {7168, 2048, 256, 8},
-                                                    Variant variant = Variant::official,
-                                                    const DeepSeekV3Config& config = {}) {
-  return detail::layer_preset<DeepSeekV3Moe<S>>(dims,
-                                                deepseek_v3(dims.num_experts, variant, config));
-}
-
-/// GLM-4.5.
-template <class S = float>
-typename Glm4Moe<S>::Config glm4_moe_layer(const Dims& dims = {5120, 1536, 160, 8},
-                                           Variant variant = Variant::official,
-                                           const DeepSeekV3Config& config = {.n_group = 1,
-                                                                             .topk_group = 1}) {
-  return detail::layer_preset<Glm4Moe<S>>(dims, glm4_moe(dims.num_experts, variant, config));
-}
-
-/// dots.llm1.
-template <class S = float>
-typename Dots1Moe<S>::Config dots1_layer(const Dims& dims = {4096, 1408, 128, 6},
-                                         Variant variant = Variant::official,
-                                         const DeepSeekV3Config& config = {.n_group = 1,
-                                                                           .topk_group = 1}) {
-  return detail::layer_preset<Dots1Moe<S>>(dims, dots1(dims.num_experts, variant, config));
-}
-
-/// Kimi K2.
-template <class S = float>
-typename KimiK2Moe<S>::Config kimi_k2_layer(
-    const Dims& dims = {7168, 2048, 384, 8}, Variant variant = Variant::official,
-    const DeepSeekV3Config& config = {
-        .n_group = 1, .topk_group = 1, .routed_scaling_factor = 2.827}) {
-  return detail::layer_preset<KimiK2Moe<S>>(dims, kimi_k2(dims.num_experts, variant, config));
-}
-
 /// MiniMax-M2.
 template <class S = float>
 typename MiniMaxM2Moe<S>::Config minimax_m2_layer(const Dims& dims = {3072, 1536, 256, 8},
                                                   Variant variant = Variant::official) {
   return detail::layer_preset<MiniMaxM2Moe<S>>(dims, minimax_m2(dims.num_experts, variant));
-}
-
-/// Llama 4 Scout; Maverick has 128 experts.
-template <class S = float>
-typename Llama4Moe<S>::Config llama4_layer(const Dims& dims = {5120, 8192, 16, 1},
-                                           Variant variant = Variant::official) {
-  return detail::layer_preset<Llama4Moe<S>>(dims, llama4(variant));
 }
 
 }  // namespace presets

@@ -20,10 +20,11 @@ struct DeepSeekV3Config {
   /// zero: HF before transformers#45441, which chose experts outside the groups when keys of those
   /// inside were negative.
   GroupMask group_mask = GroupMask::minus_infinity;
+  Index n_shared_experts = 1;
 };
 
 /// DeepSeek-V3, R1 (arXiv 2412.19437), K = 8: sigmoid plus bias chooses among the groups with the
-/// largest sums of two. Shared experts are not included.
+/// largest sums of two.
 ///   official   weights / sum          hf         / (sum + 1e-20)
 ///   llama_cpp  / max(sum, 6.1e-5)     megatron   / (sum + 1e-20); groups by K / topk_group best
 inline TopKGate::Options deepseek_v3(Index num_experts, Variant variant = Variant::official,
@@ -46,20 +47,20 @@ inline TopKGate::Options deepseek_v3_kin(Index num_experts, Variant variant,
   return deepseek_v3(num_experts, variant == Variant::official ? Variant::hf : variant, config);
 }
 
-/// GLM-4.5, 4.6, K = 8; 4.5-Air: routed_scaling_factor = 1. Shared experts are not included.
+/// GLM-4.5, 4.6, K = 8; 4.5-Air: routed_scaling_factor = 1.
 inline TopKGate::Options glm4_moe(Index num_experts, Variant variant = Variant::official,
                                   const DeepSeekV3Config& config = {.n_group = 1,
                                                                     .topk_group = 1}) {
   return deepseek_v3_kin(num_experts, variant, config);
 }
 
-/// dots.llm1, K = 6. Shared experts are not included.
+/// dots.llm1, K = 6.
 inline TopKGate::Options dots1(Index num_experts, Variant variant = Variant::official,
                                const DeepSeekV3Config& config = {.n_group = 1, .topk_group = 1}) {
   return deepseek_v3_kin(num_experts, variant, config);
 }
 
-/// Kimi K2, K = 8. Shared experts are not included.
+/// Kimi K2, K = 8.
 inline TopKGate::Options kimi_k2(Index num_experts, Variant variant = Variant::official,
                                  const DeepSeekV3Config& config = {
                                      .n_group = 1,
@@ -71,8 +72,7 @@ inline TopKGate::Options kimi_k2(Index num_experts, Variant variant = Variant::o
 /// DeepSeek-V4: sqrt(softplus) plus bias chooses, without groups; weights / (sum + 1e-20)
 /// (HF) or / max(sum, 6.1e-5) (llama.cpp), scaled by 1.5 or 2.5. `official` follows HF. Its first
 /// layers choose by token id: HashRouter<LinearRouter<S>> and this gate with an empty selection
-/// bias. The clamped SwiGLU of its experts and the shared expert are not in this library yet, hence
-/// no layer.
+/// bias.
 inline TopKGate::Options deepseek_v4(Index num_experts, Variant variant = Variant::official,
                                      double routed_scaling_factor = 2.5) {
   TopKGate::Options gate{.score = ScoreFunction::sqrt_softplus,
@@ -91,7 +91,7 @@ inline TopKGate::Options minimax_m2(Index num_experts, Variant variant = Variant
 }
 
 /// Llama 4, K = 1: the largest logit chooses, its sigmoid multiplies the expert's input, in all
-/// codes. The shared expert is not included.
+/// codes.
 inline TopKGate::Options llama4(Variant = Variant::official) {
   return {.renormalize = false, .score = ScoreFunction::sigmoid, .weight_on_input = true};
 }

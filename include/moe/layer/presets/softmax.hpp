@@ -16,8 +16,7 @@ inline TopKGate::Options mixtral(Variant variant = Variant::official) {
   return detail::softmax_preset(true, variant);
 }
 
-/// Qwen1.5-MoE and Qwen2-MoE, K = 4 and 8: weights are not normalised. The shared expert behind its
-/// sigmoid gate is not included.
+/// Qwen1.5-MoE and Qwen2-MoE, K = 4 and 8: weights are not normalised.
 inline TopKGate::Options qwen2_moe(Variant variant = Variant::official,
                                    bool norm_topk_prob = false) {
   return detail::softmax_preset(norm_topk_prob, variant);
@@ -54,7 +53,7 @@ inline TopKGate::Options granite_moe(Variant variant = Variant::official) {
 }
 
 /// gpt-oss, K = 4: softmax of the chosen logits, in all codes; the router has a bias, see
-/// gpt_oss_router. The clamped SwiGLU of its experts is not in this library yet, hence no layer.
+/// gpt_oss_router.
 inline TopKGate::Options gpt_oss(Variant = Variant::official) {
   return {.score = ScoreFunction::softmax_of_chosen};
 }
@@ -70,8 +69,7 @@ inline TopKGate::Options phi_moe_llama_cpp() {
   return detail::softmax_preset(true, Variant::llama_cpp);
 }
 
-/// Ernie 4.5 MoE, K = 6: softmax plus bias chooses, weights / max(sum, moe_norm_min). Shared
-/// experts are not included.
+/// Ernie 4.5 MoE, K = 6: softmax plus bias chooses, weights / max(sum, moe_norm_min).
 inline TopKGate::Options ernie45_moe(Index num_experts, Variant variant = Variant::official,
                                      double moe_norm_min = 1e-12) {
   TopKGate::Options gate{.selection_bias = detail::no_bias_yet(num_experts)};
@@ -80,8 +78,7 @@ inline TopKGate::Options ernie45_moe(Index num_experts, Variant variant = Varian
 }
 
 /// LongCat-Flash, K = 12: softmax plus bias over the routed and the zero experts (num_experts
-/// counts both, 512 + 256), weights scaled, not normalised. Zero experts, which return x, are not
-/// in this library yet, hence no layer.
+/// counts both, 512 + 256), weights scaled, not normalised. Its zero experts return x.
 inline TopKGate::Options longcat(Index num_experts, Variant = Variant::official,
                                  double routed_scaling_factor = 6) {
   return {.renormalize = false,
@@ -97,9 +94,10 @@ struct DeepSeekV2Config {
   Index topk_group = 3;
   bool norm_topk_prob = false;
   double routed_scaling_factor = 16;
+  Index n_shared_experts = 2;
 };
 
-/// DeepSeek-V2 (arXiv 2405.04434), K = 6. Shared experts are not included.
+/// DeepSeek-V2 (arXiv 2405.04434), K = 6.
 ///   official   group score: its best expert; weights either / (sum + 1e-20) or scaled, not both
 ///   hf         the same groups; always scaled, norm_topk_prob ignored
 ///   llama_cpp  group score: its two best; normalised if norm_topk_prob, always scaled
