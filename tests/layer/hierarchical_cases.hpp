@@ -20,12 +20,13 @@ using NoisyRouter = moe::LearnedNoise<moe::LinearRouter<S>>;
 template <class S>
 using NoisyLevels = moe::HierarchicalLayer<S, moe::MoeLayer<S, NoisyRouter<S>>, NoisyRouter<S>>;
 
-struct Sizes {
+struct LevelSizes {
   Index d = 5, h = 6, groups = 3, k = 2, experts = 4, inner_k = 2;
 };
 
 template <class L>
-L make_levels(const Sizes& s = {}, moe::CapacityOptions capacity = {}, std::uint64_t seed = 9) {
+L make_levels(const LevelSizes& s = {}, moe::CapacityOptions capacity = {},
+              std::uint64_t seed = 9) {
   L layer({.model_dim = s.d,
            .num_groups = s.groups,
            .top_k = s.k,

@@ -14,7 +14,7 @@ namespace {
 
 /// Weights from the file, then one step held against it; the losses' sum is returned.
 template <class L, class F>
-void check_golden(const std::string& file, const Sizes& sizes, std::size_t others, double loss,
+void check_golden(const std::string& file, const LevelSizes& sizes, std::size_t others, double loss,
                   F&& losses) {
   using S = typename L::Scalar;
   INFO(file);
@@ -86,8 +86,9 @@ TEST_CASE("noisy gates on two levels with the load of both agree with PyTorch",
 TEMPLATE_TEST_CASE("the hierarchical layer is the textbook one", "[layer][hierarchical]", float,
                    double) {
   using S = TestType;
-  for (const Sizes& sizes : {Sizes{}, Sizes{.groups = 1, .k = 1, .experts = 1, .inner_k = 1},
-                             Sizes{20, 33, 7, 3, 5, 1}, Sizes{.k = 1, .inner_k = 4}}) {
+  for (const LevelSizes& sizes :
+       {LevelSizes{}, LevelSizes{.groups = 1, .k = 1, .experts = 1, .inner_k = 1},
+        LevelSizes{20, 33, 7, 3, 5, 1}, LevelSizes{.k = 1, .inner_k = 4}}) {
     const auto layer = make_levels<TwoLevels<S>>(sizes);
     for (const Index tokens : {0, 1, 30}) {
       const Matrix<S> x = random_matrix<S>(tokens, sizes.d, 3);
