@@ -5,6 +5,7 @@
 #include "moe/block/attention_moe.hpp"
 
 #include "block/block_checks.hpp"
+#include "kernel/ffn_problem.hpp"
 #include "moe/block/attention.hpp"
 #include "moe/gate/expert_choice.hpp"
 #include "moe/loss/router_z.hpp"
@@ -105,6 +106,22 @@ TEMPLATE_TEST_CASE("a mixture of heads gives the same bits whatever the threads 
   check_sequences_apart<S>(layer, padded({70, 3, 9, 1}, 2));
   check_nan_stays<S>(layer, {5, 70, 0, 3});
   check_edges<S>(layer);
+}
+
+TEST_CASE("a mixture of heads gives the same bits on any instruction set", "[block][bitwise]") {
+  Heads<float> layer(config<float>(2, 2), 5);
+  const Rows rows = padded({70, 5, 33}, 2);
+  const Matrix<float> x = random_matrix<float>(rows.tokens(), 6, 1);
+  const auto run = [&](moe::Isa isa) {
+    const UseIsa use(isa);
+    Heads<float>::Tape tape;
+    return step_of(layer, x, x, tape, rows.batch(), kLosses);
+  };
+  const Step<float> scalar = run(moe::Isa::scalar);
+  for (const moe::Isa isa : moe::available_isas()) {
+    INFO(std::string(moe::isa_name(isa)));
+    CHECK(same_bits(run(isa), scalar));
+  }
 }
 
 TEST_CASE("a mixture of heads says what is wrong", "[block]") {

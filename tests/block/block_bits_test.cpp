@@ -3,6 +3,7 @@
 //
 // Blocks and stacks: the same bits over threads and batches, edges, NaN, misuse.
 #include "block/block_checks.hpp"
+#include "kernel/ffn_problem.hpp"
 #include "moe/block/ffn_layer.hpp"
 #include "moe/block/stack.hpp"
 #include "moe/block/transformer_block.hpp"
@@ -64,6 +65,44 @@ TEST_CASE("one stack serves several threads at once, each with its own workspace
   std::vector<Matrix<float>> y(3);
   threads.run([&](Index i) { y[static_cast<std::size_t>(i)] = infer(stack, x, {}); });
   for (const auto& result : y) CHECK(same_bits(result, expected));
+}
+
+TEST_CASE("a stack gives the same bits on any instruction set", "[block][bitwise]") {
+  Stack stack(config(20, 18), 3);
+  const Rows rows = padded({70, 5, 33}, 2);
+  const Matrix<float> x = random_matrix<float>(rows.tokens(), 20, 1);
+  const auto run = [&](moe::Isa isa) {
+    const UseIsa use(isa);
+    Stack::Tape tape;
+    return step_of(stack, x, x, tape, rows.batch(), kLosses);
+  };
+  const Step<float> scalar = run(moe::Isa::scalar);
+  for (const moe::Isa isa : moe::available_isas()) {
+    INFO(std::string(moe::isa_name(isa)));
+    CHECK(same_bits(run(isa), scalar));
+  }
+}
+
+TEST_CASE("the threads of a stack reach every part", "[block]") {
+  Stack stack(config(6, 5), 3);
+  const Matrix<float> x = random_matrix<float>(9, 6, 1);
+  Matrix<float> y(9, 6), dx(9, 6);
+  Stack::Workspace workspace;
+  Stack::Tape tape;
+  const auto check = [](auto& memory, Index size) {
+    CHECK(memory.dense[0].attention.layer.executor.size() == size);
+    CHECK(memory.dense[0].ffn.layer.executor.size() == size);
+    CHECK(memory.sparse[0].attention.layer.executor.size() == size);
+    CHECK(memory.sparse[0].ffn.layer.executor.size() == size);
+  };
+  Threads three(3);
+  for (const moe::ExecutorRef& threads : {moe::ExecutorRef(), moe::ExecutorRef(three)}) {
+    workspace.executor = tape.executor = threads;
+    stack.forward(x, y, workspace);
+    stack.forward(x, y, tape);
+    check(workspace, threads.size());
+    check(tape, threads.size());
+  }
 }
 
 TEST_CASE("a tape moves with what it holds", "[block]") {

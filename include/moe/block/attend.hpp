@@ -112,11 +112,12 @@ struct AttendBlock {
   /// From the gradient of p, in place, that of q k^T: scale p (dp - <p, dp>).
   void scores_backward(MatrixView<const S> p, MatrixView<S> dp) const {
     const auto dot = kernels<S>().dot;
+    const S factor = scale();
     for (Index i = 0; i < rows; ++i) {
       S* row = dp.row(i);
       const Index seen = seen_by(i);
       const S mean = dot(p.row(i), row, seen);
-      for (Index j = 0; j < seen; ++j) row[j] = scale() * p(i, j) * (row[j] - mean);
+      for (Index j = 0; j < seen; ++j) row[j] = factor * p(i, j) * (row[j] - mean);
       std::fill(row + seen, row + keys, S(0));
     }
   }
