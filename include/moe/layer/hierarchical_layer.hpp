@@ -142,7 +142,8 @@ class HierarchicalLayer {
 
   /// Writes y [T, D]; zero for padding and for tokens whose every group was full. x, y: row-major,
   /// separate. T = 0 is fine. Throws std::invalid_argument on shapes that do not fit, a mask that is
-  /// not [T] long, or x and y sharing memory; y is then untouched.
+  /// not [T] long, or x and y sharing memory; y is then untouched. What a group refuses, such as a
+  /// hash router without token ids, it refuses in its own words, y half written.
   void forward(MatrixView<const S> x, MatrixView<S> y, Workspace& workspace,
                const Batch& batch = {}) const {
     check_call(x, y, batch);
@@ -241,7 +242,7 @@ class HierarchicalLayer {
     ws.batches.gather(batch, ws.plan);
     ws.experts.runs.states.resize(groups_.size());
     for (Index g = 0; g < num_groups(); ++g) {
-      ws.state(g).batch = ws.batches.of(g);
+      ws.state(g).batch = ws.batches.of(ws.plan, g);
       ws.state(g).keep = keep;
     }
     experts_forward<Inner, S>(groups_, ws.plan, ws.slot_weight.span(), weight_on(gate_), x, y,
