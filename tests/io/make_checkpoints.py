@@ -13,6 +13,7 @@ y [T, D], the last layer's. Needs NumPy and PyTorch (Debian 12: python3-numpy, p
 import json
 import pathlib
 import shutil
+import zlib
 
 import numpy as np
 import torch
@@ -153,8 +154,8 @@ class NearTie(Exception):
 
 # --- what the blocks are made of ---
 
-def swiglu(x, gate, up, down):
-    return (F.silu(x @ gate.T) * (x @ up.T)) @ down.T
+def swiglu(x, gate, up, down, gate_bias=0, up_bias=0, down_bias=0):
+    return (F.silu(x @ gate.T + gate_bias) * (x @ up.T + up_bias)) @ down.T + down_bias
 
 
 def top(key, k):
@@ -212,7 +213,7 @@ def mix(x, ids, weights, expert):
 
 
 def experts_by_name(m, prefix, names, e, d, h, dtype="BF16", block=None):
-    """[E] of (gate, up, down), one tensor each."""
+    """[E] of [gate, up, down], one tensor each."""
     result = []
     for i in range(e):
         shapes = [(h, d), (h, d), (d, h)]
@@ -236,6 +237,10 @@ def dense_layer(m, layer, d, h):
 
 def glu(m, prefix, d, h):
     return [m.weight(f"{prefix}.{n}.weight", *s) for n, s in zip(PROJ, [(h, d), (h, d), (d, h)])]
+
+
+def glu_biases(m, prefix, d, h):
+    return [m.weight(f"{prefix}.{n}.bias", k) for n, k in zip(PROJ, (h, h, d))]
 
 
 def finish(m, x, logits, ids, w, experts, extra=None):
@@ -419,19 +424,23 @@ def deepseek_v3(seed):
     return finish(m, x, logits, *route, experts, swiglu(x, *shared))
 
 
-def sigmoid_kin(name, model_type, architecture, seed, scale, layers_before=1):
+def sigmoid_kin(name, model_type, architecture, seed, scale, layers_before=1, root="model.",
+                method="noaux_tc", scoring="sigmoid"):
     """GLM-4.5, dots.llm1, Kimi-K2: DeepSeek-V3's shape in bfloat16, one group."""
     d, h, e, k = 20, 12, 8, 3
     m = Model(name, seed, {
         "architectures": [architecture], "model_type": model_type, "hidden_size": d,
         "intermediate_size": 4, "moe_intermediate_size": h, "n_routed_experts": e,
         "n_shared_experts": 1, "num_experts_per_tok": k, "n_group": 1, "topk_group": 1,
-        "scoring_func": "sigmoid", "topk_method": "noaux_tc", "norm_topk_prob": True,
+        "scoring_func": scoring, "topk_method": method, "norm_topk_prob": True,
         "routed_scaling_factor": scale, "first_k_dense_replace": layers_before,
         "num_hidden_layers": layers_before + 1, "hidden_act": "silu", "vocab_size": 7})
+    if root != "model.":  # the language model of a larger one
+        m.config = {"architectures": [architecture], "model_type": model_type,
+                    "text_config": m.config | {"model_type": model_type + "_text"}}
     for layer in range(layers_before):
         dense_layer(m, layer, d, 4)
-    p = f"model.layers.{layers_before}.mlp"
+    p = f"{root}layers.{layers_before}.mlp"
     router = m.weight(f"{p}.gate.weight", e, d)
     bias = m.put(f"{p}.gate.e_score_correction_bias", m.normal(e, scale=0.3), "F32")
     experts = experts_by_name(m, p, PROJ, e, d, h)
@@ -446,8 +455,13 @@ def glm4_moe(seed):
     return sigmoid_kin("glm4_moe", "glm4_moe", "Glm4MoeForCausalLM", seed, 2.5)
 
 
+def glm4v_moe(seed):
+    return sigmoid_kin("glm4v_moe", "glm4v_moe", "Glm4vMoeForConditionalGeneration", seed, 1.0, 0,
+                       root="model.language_model.", method=None, scoring=None)
+
+
 def dots1(seed):
-    return sigmoid_kin("dots1", "dots1", "Dots1ForCausalLM", seed, 2.5, 0)
+    return sigmoid_kin("dots1", "dots1", "Dots1ForCausalLM", seed, 2.5, 0, scoring="noaux_tc")
 
 
 def kimi_k2(seed):
@@ -483,11 +497,12 @@ def bailing_moe(seed):
         "architectures": ["BailingMoeForCausalLM"], "model_type": "bailing_moe", "hidden_size": d,
         "intermediate_size": 4, "moe_intermediate_size": h, "num_experts": e,
         "num_experts_per_tok": k, "num_shared_experts": 2, "norm_topk_prob": True,
-        "first_k_dense_replace": 0, "num_hidden_layers": 1, "hidden_act": "silu", "vocab_size": 7})
+        "use_bias": True, "first_k_dense_replace": 0, "num_hidden_layers": 1, "hidden_act": "silu", "vocab_size": 7})
     p = "model.layers.0.mlp"
     router = m.weight(f"{p}.gate.weight", e, d)
     experts = experts_by_name(m, p, PROJ, e, d, h)
-    shared = glu(m, f"{p}.shared_experts", d, 2 * h)
+    experts = [w + glu_biases(m, f"{p}.experts.{i}", d, h) for i, w in enumerate(experts)]
+    shared = glu(m, f"{p}.shared_experts", d, 2 * h) + glu_biases(m, f"{p}.shared_experts", d, 2 * h)
     x = m.input(d)
     logits = x @ router.T
     return finish(m, x, logits, *softmax_route(logits, k, True), experts, swiglu(x, *shared))
@@ -786,16 +801,17 @@ def grok1(seed):
 
 
 FAMILIES = [mixtral, phimoe, minimax_m2, qwen2_moe, qwen3_moe, olmoe, deepseek_v2, deepseek_v2_lite,
-            deepseek_v3, glm4_moe, dots1, kimi_k2, ernie4_5_moe, bailing_moe, bailing_moe_v2,
-            longcat_flash, jamba, granitemoe, granitemoeshared, jetmoe, dbrx, gpt_oss,
+            deepseek_v3, glm4_moe, glm4v_moe, dots1, kimi_k2, ernie4_5_moe, bailing_moe,
+            bailing_moe_v2, longcat_flash, jamba, granitemoe, granitemoeshared, jetmoe, dbrx, gpt_oss,
             gpt_oss_original, gpt_oss_bf16, llama4, switch_transformers, nllb_moe, grok1]
 
 
 def main():
-    for number, family in enumerate(FAMILIES):
+    for family in FAMILIES:
+        first = zlib.crc32(family.__name__.encode())  # a new family leaves the others as they are
         for attempt in range(10000):
             try:
-                family(1000 * number + attempt).save()
+                family(first + attempt).save()
                 break
             except NearTie:
                 continue
