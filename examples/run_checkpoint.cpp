@@ -9,12 +9,12 @@
 #include <chrono>
 #include <cstdio>
 #include <moe/core/thread_pool.hpp>
-#include <moe/io/safetensors_writer.hpp>
-#include <moe/observe/stats.hpp>
 #include <string>
 #include <vector>
 
 #include "checkpoint/info.hpp"
+#include "checkpoint/saved.hpp"
+#include "checkpoint/tokens.hpp"
 #include "text/arguments.hpp"
 
 namespace {
@@ -30,6 +30,9 @@ struct Settings {
   std::string path, input, output, dtype = "f32", preset = "official";
   long long layer = -1, threads = 0;
   bool info = false, help = false;
+
+  /// One file: a layer that this library saved.
+  bool saved() const { return std::filesystem::is_regular_file(path); }
 };
 
 constexpr const char* kUsage =
@@ -66,7 +69,7 @@ Settings read_settings(int count, char** arguments) {
       throw text::UsageError(std::string("--info, or ") + what + " is expected; see --help");
   };
   if (s.info) return s;
-  need(s.layer >= 0, "--layer N");
+  need(s.layer >= 0 || s.saved(), "--layer N");
   need(!s.input.empty(), "--input FILE");
   need(!s.output.empty(), "--output FILE");
   return s;
@@ -88,56 +91,9 @@ moe::WeightType weights_named(const std::string& name) {
   throw text::UsageError("--dtype is '" + name + "', expected f32 or bf16");
 }
 
-/// x and token_ids of the input file.
-struct Input {
-  moe::Matrix<float> x;
-  std::vector<std::int64_t> token_ids;
-
-  Input(const std::string& path, Index model_dim) {
-    const moe::SafeTensors file(path);
-    const moe::TensorInfo& tensor = file.at("x");
-    if (tensor.shape.size() != 2 || tensor.cols() != model_dim) {
-      moe::SafeTensors::fail(tensor, "is ", moe::shape_text(tensor.shape), ", expected [T, ",
-                             model_dim, "]");
-    }
-    x.resize(tensor.rows(), model_dim);
-    file.read("x", moe::MatrixView<float>(x));
-    if (!file.contains("token_ids")) return;
-    token_ids.resize(static_cast<std::size_t>(x.rows()));
-    const moe::TensorInfo& ids = file.at("token_ids", {x.rows()});
-    moe::SafeTensors::read(ids, moe::MatrixView<std::int64_t>(token_ids.data(), 1, x.rows()));
-  }
-};
-
-template <class Workspace>
-void write_output(const std::string& path, const moe::Matrix<float>& y, const Workspace& ws) {
-  const Index t = y.rows(), e = ws.routing.num_experts(), k = ws.routing.top_k();
-  moe::SafeTensorsWriter out(path, {{"y", moe::Dtype::f32, {t, y.cols()}},
-                                    {"router_logits", moe::Dtype::f32, {t, e}},
-                                    {"expert_ids", moe::Dtype::i32, {t, k}},
-                                    {"expert_weights", moe::Dtype::f32, {t, k}}});
-  out.write("y", y);
-  out.write("router_logits", moe::MatrixView<const float>(ws.logits.data(), t, e));
-  out.write("expert_ids", ws.routing.expert);
-  out.write("expert_weights", ws.routing.weight);
-  out.finish();
-}
-
-template <class Workspace>
-void print_loads(const Workspace& ws) {
-  moe::RoutingStats stats;
-  moe::routing_stats(ws.routing, ws.plan, stats);
-  std::printf("tokens per expert (variation %.2f):", stats.load_cv);
-  for (std::size_t e = 0; e < stats.tokens_per_expert.size(); ++e) {
-    if (e % 16 == 0) std::printf("\n%5zu:", e);
-    std::printf(" %5td", stats.tokens_per_expert[e]);
-  }
-  std::printf("\n");
-}
-
 /// Once for the result, then again for about half a second: the best time counts.
 template <class Layer>
-void run_layer(const Layer& layer, const Input& input, const std::string& output,
+void run_layer(const Layer& layer, const checkpoint::Input& input, const std::string& output,
                moe::ThreadPool& pool) {
   moe::Matrix<float> y(input.x.rows(), input.x.cols());
   typename Layer::Workspace workspace{pool};
@@ -149,8 +105,8 @@ void run_layer(const Layer& layer, const Input& input, const std::string& output
     best = std::min(best, seconds);
     total += seconds;
   }
-  write_output(output, y, workspace);
-  print_loads(workspace);
+  checkpoint::write_output(output, y, workspace);
+  checkpoint::print_loads(workspace);
   std::printf("%td tokens in %.3f ms, %.0f tokens/s with %td threads\n", y.rows(), 1e3 * best,
               static_cast<double>(y.rows()) / best, pool.size());
 }
@@ -160,21 +116,39 @@ void show_progress(Index done, Index total) {
   std::fprintf(stderr, "\rexpert %td of %td%s", done, total, done == total ? "\n" : "");
 }
 
-void run(const Settings& s) {
-  const auto variant = variant_named(s.preset);
-  const auto weights = weights_named(s.dtype);
+void run_saved(const Settings& s, moe::WeightType weights) {
+  if (s.preset != "official") {
+    throw text::UsageError("--preset is for published checkpoints; a saved layer has its own gate");
+  }
+  moe::ThreadPool pool(s.threads > 0 ? s.threads : moe::ThreadPool::hardware_threads());
+  checkpoint::with_saved_layer(s.path, checkpoint::KnownLayers{}, [&](const auto& layer) {
+    const checkpoint::Input input(s.input, layer.model_dim());
+    run_layer(moe::pack(layer, weights, pool), input, s.output, pool);
+  });
+}
+
+void run_published(const Settings& s, const moe::CheckpointOptions& given) {
   const moe::Checkpoint checkpoint(s.path);
   if (s.info) return checkpoint::print_info(checkpoint);
-  const Input input(s.input, checkpoint.describe(s.layer).dims.model_dim);
+  const checkpoint::Input input(s.input, checkpoint.describe(s.layer).dims.model_dim);
   moe::ThreadPool pool(s.threads > 0 ? s.threads : moe::ThreadPool::hardware_threads());
   const auto start = Clock::now();
-  const moe::CheckpointLayer layer = checkpoint.load_layer(
-      s.layer,
-      {.weights = weights, .variant = variant, .executor = pool, .progress = show_progress});
+  moe::CheckpointOptions options = given;
+  options.executor = pool;
+  options.progress = show_progress;
+  const moe::CheckpointLayer layer = checkpoint.load_layer(s.layer, options);
   std::printf("%s, layer %lld: %s of packed weights read in %.1f s\n",
               std::string(checkpoint.family().name).c_str(), s.layer,
               checkpoint::size(static_cast<double>(layer.bytes())).c_str(), seconds_since(start));
   run_layer(layer, input, s.output, pool);
+}
+
+void run(const Settings& s) {
+  const auto variant = variant_named(s.preset);
+  const auto weights = weights_named(s.dtype);
+  if (!s.saved()) return run_published(s, {.weights = weights, .variant = variant});
+  if (s.info) return checkpoint::print_saved_info(s.path);
+  run_saved(s, weights);
 }
 
 }  // namespace
