@@ -73,6 +73,7 @@
 #include "moe/layer/hierarchical_losses.hpp"
 #include "moe/layer/layer.hpp"
 #include "moe/layer/layer_expert.hpp"
+#include "moe/layer/latent.hpp"
 #include "moe/layer/moe_layer.hpp"
 #include "moe/layer/packed_layer.hpp"
 #include "moe/layer/packed_shared.hpp"

@@ -78,6 +78,7 @@ TEST_CASE("an Ffn computes the textbook formula and its gradients", "[expert][gr
   SECTION("Gelu") { check<moe::Ffn, moe::Gelu>(); }
   SECTION("GeluTanh") { check<moe::Ffn, moe::GeluTanh>(); }
   SECTION("Silu") { check<moe::Ffn, moe::Silu>(); }
+  SECTION("ReluSquared") { check<moe::Ffn, moe::ReluSquared>(); }
 }
 
 TEST_CASE("a GatedFfn computes the textbook formula and its gradients", "[expert][gradient]") {

@@ -12,8 +12,9 @@ using namespace moe_test;
 
 namespace {
 
-constexpr Activation kActivations[] = {Activation::identity, Activation::relu, Activation::gelu,
-                                       Activation::gelu_tanh, Activation::silu};
+constexpr Activation kActivations[] = {Activation::identity, Activation::relu,
+                                       Activation::gelu,     Activation::gelu_tanh,
+                                       Activation::silu,     Activation::relu_squared};
 
 /// act(z) through the kernel, from memory shifted by `shift` values.
 template <class S>
@@ -63,6 +64,9 @@ void exactly(Activation kind, long double z, long double& value, long double& sl
       value = z * s, slope = s + z * s * (1 - s);
       return;
     }
+    case Activation::relu_squared:
+      value = z > 0 ? z * z : 0, slope = z > 0 ? 2 * z : 0;
+      return;
     case Activation::identity:
     case Activation::clamped_swiglu:  // of two arguments: clamped_test.cpp
       value = z, slope = 1;
@@ -118,6 +122,12 @@ TEMPLATE_TEST_CASE("activations of extreme arguments are their limits", "[kernel
       CAPTURE(moe::isa_name(isa), static_cast<int>(kind));
       const auto v = activate<S>(kind, {inf, -inf, max, -max, nan, 0, tiny, 1000, -1000});
       const auto d = slope<S>(kind, {inf, -inf, max, -max, nan, 0, tiny, 1000, -1000});
+      if (kind == Activation::relu_squared) {  // no line on the right
+        CHECK((v[0] == inf && v[1] == 0 && v[3] == 0 && v[5] == 0 && v[7] == 1e6 && v[8] == 0));
+        CHECK((d[0] == inf && d[1] == 0 && d[5] == 0 && d[7] == 2000 && d[8] == 0));
+        CHECK((std::isnan(v[4]) && std::isnan(d[4])));
+        continue;
+      }
       const bool line = kind == Activation::identity;
       CHECK(v[0] == inf);
       CHECK(v[2] == max);

@@ -151,6 +151,9 @@ inline void activation_f64(Activation a, double z, double& value, double& slope)
       value = z / (1 + std::exp(-z));
       slope = 1 / (1 + std::exp(-z)) + z * std::exp(-z) / std::pow(1 + std::exp(-z), 2);
       return;
+    case Activation::relu_squared:
+      value = z > 0 ? z * z : 0, slope = z > 0 ? 2 * z : 0;
+      return;
     case Activation::identity:
     case Activation::clamped_swiglu:  // of two arguments: clamped_test.cpp
       value = z, slope = 1;

@@ -12,8 +12,9 @@ using namespace moe_test;
 
 namespace {
 
-constexpr Activation kActivations[] = {Activation::identity, Activation::relu, Activation::gelu,
-                                       Activation::gelu_tanh, Activation::silu};
+constexpr Activation kActivations[] = {Activation::identity, Activation::relu,
+                                       Activation::gelu,     Activation::gelu_tanh,
+                                       Activation::silu,     Activation::relu_squared};
 
 std::vector<Sizes> small_shapes() {
   std::vector<Sizes> all;

@@ -125,6 +125,8 @@ inline naive::Activation to_naive(moe::Activation activation) {
       return naive::Activation::gelu_tanh;
     case moe::Activation::silu:
       return naive::Activation::silu;
+    case moe::Activation::relu_squared:
+      return naive::Activation::relu_squared;
     case moe::Activation::clamped_swiglu:
       return naive::Activation::clamped_swiglu;
     default:

@@ -18,7 +18,7 @@ namespace naive {
 using Row = std::vector<double>;
 using Table = std::vector<Row>;  // Table[t] is the row of token t
 
-enum class Activation { identity, relu, gelu, gelu_tanh, silu, clamped_swiglu };
+enum class Activation { identity, relu, gelu, gelu_tanh, silu, relu_squared, clamped_swiglu };
 
 struct Expert {
   bool gated = false;
@@ -53,6 +53,8 @@ inline double activate(Activation activation, double z) {
   switch (activation) {
     case Activation::relu:
       return std::max(z, 0.0);
+    case Activation::relu_squared:
+      return z > 0 ? z * z : 0;
     case Activation::gelu:
       return z * (1 + std::erf(z / std::sqrt(2.0))) / 2;
     case Activation::gelu_tanh:
@@ -105,7 +107,7 @@ inline Row expert_output(const Expert& expert, const Row& x, double& kink_margin
   Row hidden = affine(expert.w_in, expert.b_in, x);
   Row bent = expert.gated ? affine(expert.w_gate, expert.b_gate, x) : hidden;
   for (std::size_t j = 0; j < hidden.size(); ++j) {
-    if (expert.activation == Activation::relu) {
+    if (expert.activation == Activation::relu || expert.activation == Activation::relu_squared) {
       kink_margin = std::min(kink_margin, std::abs(bent[j]));
     }
     if (expert.activation == Activation::clamped_swiglu) {

@@ -14,6 +14,10 @@ struct Identity {
 struct Relu {
   static constexpr Activation kActivation = Activation::relu;
 };
+/// max(z, 0)^2, of Primer and Nemotron.
+struct ReluSquared {
+  static constexpr Activation kActivation = Activation::relu_squared;
+};
 /// Exact GELU, z * Phi(z).
 struct Gelu {
   static constexpr Activation kActivation = Activation::gelu;

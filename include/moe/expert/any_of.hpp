@@ -11,6 +11,7 @@
 
 #include "moe/core/batch.hpp"
 #include "moe/core/error.hpp"
+#include "moe/core/state.hpp"
 #include "moe/expert/expert.hpp"
 
 MOE_NAMESPACE_BEGIN
@@ -99,6 +100,10 @@ class AnyOf {
   template <class F>
   void visit_parameters(F&& f) {
     visit([&](auto& expert) { expert.visit_parameters(f); });
+  }
+  template <class F>
+  void visit_state(F&& f) {
+    visit([&](auto& expert) { detail::visit_part_state("", expert, f); });
   }
 
  private:

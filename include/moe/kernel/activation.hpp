@@ -24,6 +24,12 @@ inline void activate_f64(Activation kind, double& x, double& slope) {
       x = z < 0 ? 0 : z;
       slope = z > 0 ? 1 : x * 0;
       return;
+    case Activation::relu_squared: {
+      const double r = z < 0 ? 0 : z;
+      x = r * r;
+      slope = 2 * r;
+      return;
+    }
     case Activation::silu: {
       const double s = 1 / (1 + std::exp(-c));
       x = (z < c ? c : z) * s;

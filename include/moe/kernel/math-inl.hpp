@@ -121,6 +121,10 @@ struct Math<F32> {
     switch (kind) {
       case Activation::relu:
         return F::select_gt(F::zero(), z, F::zero(), z);
+      case Activation::relu_squared: {
+        const V r = F::select_gt(F::zero(), z, F::zero(), z);
+        return F::mul(r, r);
+      }
       case Activation::silu: {
         const V x = clamp_low(z, -120.0f);
         return F::mul(x, sigmoid(x));
@@ -149,6 +153,12 @@ struct Math<F32> {
         value = F::select_gt(F::zero(), z, F::zero(), z);
         slope = F::select_gt(z, F::zero(), one, F::mul(value, F::zero()));
         return;
+      case Activation::relu_squared: {
+        const V r = F::select_gt(F::zero(), z, F::zero(), z);
+        value = F::mul(r, r);
+        slope = F::add(r, r);
+        return;
+      }
       case Activation::silu: {
         const V x = clamp_low(z, -120.0f);
         V s, rest;

@@ -19,6 +19,7 @@ enum class Activation : std::uint8_t {
   gelu,            ///< z * Phi(z), Phi the normal distribution (Hendrycks & Gimpel 2016)
   gelu_tanh,       ///< its tanh approximation: z/2 (1 + tanh(sqrt(2/pi) (z + 0.044715 z^3)))
   silu,            ///< z * sigmoid(z)
+  relu_squared,    ///< max(z, 0)^2 (So et al. 2021, Primer)
   clamped_swiglu,  ///< gated experts only: acts on gate and up together, see ClampedSwiglu
 };
 

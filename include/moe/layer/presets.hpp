@@ -7,6 +7,7 @@
 #include "moe/layer/presets/classic.hpp"
 #include "moe/layer/presets/classic_layers.hpp"
 #include "moe/layer/presets/kinds_layers.hpp"
+#include "moe/layer/presets/latent_layers.hpp"
 #include "moe/layer/presets/layers.hpp"
 #include "moe/layer/presets/losses.hpp"
 #include "moe/layer/presets/shared_layers.hpp"

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "moe/core/state.hpp"
 #include "moe/expert/ffn.hpp"
 #include "moe/layer/layer.hpp"
 #include "moe/layer/parts.hpp"
@@ -137,6 +138,13 @@ class SharedLayer {
     layer_.visit_parameters(f);
     detail::visit_part<S>("shared_expert.", shared_.front(), f);
     if (!gate_.empty()) f(std::string_view("shared_gate.weight"), gate_);
+  }
+
+  /// The layer's state, and the shared expert's under "shared_expert.": see moe/core/state.hpp.
+  template <class F>
+  void visit_state(F&& f) {
+    detail::visit_part_state("", layer_, f);
+    detail::visit_part_state("shared_expert.", shared_.front(), f);
   }
 
  private:
