@@ -102,6 +102,10 @@ TEST_CASE("the threads of a stack reach every part", "[block]") {
     stack.forward(x, y, tape);
     check(workspace, threads.size());
     check(tape, threads.size());
+    Threads two(2);  // others for backward
+    tape.executor = two;
+    stack.backward(x, dx, tape);
+    check(tape, 2);
   }
 }
 

@@ -146,6 +146,20 @@ TEST_CASE("a stack interleaves its blocks", "[block]") {
   CHECK(std::count(names.begin(), names.end(), "blocks.1.ffn.layer.experts.3.w_gate") == 1);
 }
 
+TEST_CASE("what the parts of a stack have to save is found by name", "[block]") {
+  auto stack = stack_of<double>({.blocks = 3, .every = 2});
+  stack.sparse()[0].ffn().gate().set_selection_bias({1, 2, 3, 4});
+  const std::string prefix = "blocks.1.ffn.layer.gate.";
+  Index found = 0, biases = 0;
+  stack.visit_state([&](std::string_view name, auto&&...) {
+    ++found;
+    CHECK(name.substr(0, prefix.size()) == prefix);
+    biases += name == prefix + "selection_bias";
+  });
+  CHECK(found > 0);
+  CHECK(biases == 1);
+}
+
 TEST_CASE("a loss added to a stack reaches every router", "[block]") {
   auto stack = stack_of<double>({.blocks = 3, .every = 1});
   Stack<double>::Tape tape;

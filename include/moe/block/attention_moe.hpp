@@ -155,6 +155,13 @@ class AttentionMoe {
     detail::visit_parts<S>("experts.", experts_, f);
   }
 
+  /// The same names for what else there is to save: see moe/core/state.hpp.
+  template <class F>
+  void visit_state(F&& f) {
+    detail::visit_part_state("router.", router_, f);
+    detail::visit_part_state("gate.", gate_, f);
+  }
+
   Parameter<S> w_k;  ///< [A, D], of all experts
   Parameter<S> w_v;  ///< [A, D]
 

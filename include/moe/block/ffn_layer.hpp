@@ -97,6 +97,11 @@ class FfnLayer {
     expert_.visit_parameters(f);
   }
 
+  /// The same names for what else there is to save: see moe/core/state.hpp.
+  template <class F>
+  requires HasState<ExpertType>
+  void visit_state(F&& f) { expert_.visit_state(f); }
+
  private:
   static ExpertType make(const Config& config, std::uint64_t seed) {
     Random random(seed, /*stream=*/1);

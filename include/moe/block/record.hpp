@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "moe/core/random.hpp"
+#include "moe/core/state.hpp"
 #include "moe/layer/parts.hpp"
 #include "moe/layer/routed_tape.hpp"
 

@@ -88,6 +88,7 @@ class Residual {
     tape.call.check_backward(kWhere, id_.value(), model_dim(), dy, dx);
     check_parts(kWhere);
     const MatrixView<S> dnormed = tape.dnormed.resize(tape.call.tokens, model_dim());
+    tape.layer.executor = tape.executor;
     layer_.backward(dy, dnormed, tape.layer);
     tape.call.layer_id = 0;
     detail::copy_without_padding(dy, tape.call.batch, dx);
@@ -101,6 +102,11 @@ class Residual {
     detail::visit_part<S>("norm.", norm_, f);
     detail::visit_part<S>("layer.", layer_, f);
   }
+
+  /// The same names for what else there is to save: see moe/core/state.hpp.
+  template <class F>
+  requires HasState<LayerType>
+  void visit_state(F&& f) { detail::visit_part_state("layer.", layer_, f); }
 
  private:
   void check_parts(std::string_view function) const {

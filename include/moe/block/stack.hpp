@@ -140,15 +140,19 @@ class BlockStack {
     tape.layer_id = 0;
     const Index last = interleave_.blocks - 1;
     std::size_t n_dense = dense_.size(), n_sparse = sparse_.size();
+    const auto run = [&](auto& block, auto& own, MatrixView<const S> in, MatrixView<S> out) {
+      own.executor = tape.executor;
+      block.backward(in, out, own);
+    };
     MatrixView<const S> from = dy;
     for (Index i = last; i >= 0; --i) {
       const MatrixView<S> to = i == 0 ? dx : tape.between[i % 2].resize(tape.tokens, model_dim());
       if (interleave_.is_sparse(i)) {
         --n_sparse;
-        sparse_[n_sparse].backward(from, to, tape.sparse[n_sparse]);
+        run(sparse_[n_sparse], tape.sparse[n_sparse], from, to);
       } else {
         --n_dense;
-        dense_[n_dense].backward(from, to, tape.dense[n_dense]);
+        run(dense_[n_dense], tape.dense[n_dense], from, to);
       }
       from = to;
     }
@@ -157,18 +161,33 @@ class BlockStack {
   /// f(name, Parameter<S>&) for "blocks.<i>.*", i the place in the stack.
   template <class F>
   void visit_parameters(F&& f) {
+    for_each_block(
+        [&](const std::string& prefix, auto& block) { detail::visit_part<S>(prefix, block, f); });
+  }
+
+  /// The same names for what else there is to save: see moe/core/state.hpp.
+  template <class F>
+  requires(HasState<Dense> || HasState<Sparse>) void visit_state(F&& f) {
+    for_each_block([&](const std::string& prefix, auto& block) {
+      detail::visit_part_state(prefix, block, f);
+    });
+  }
+
+ private:
+  /// f("blocks.<i>.", block) in the order of the stack.
+  template <class F>
+  void for_each_block(F&& f) {
     std::size_t n_dense = 0, n_sparse = 0;
     for (Index i = 0; i < interleave_.blocks; ++i) {
       const std::string prefix = "blocks." + std::to_string(i) + ".";
       if (interleave_.is_sparse(i)) {
-        detail::visit_part<S>(prefix, sparse_[n_sparse++], f);
+        f(prefix, sparse_[n_sparse++]);
       } else {
-        detail::visit_part<S>(prefix, dense_[n_dense++], f);
+        f(prefix, dense_[n_dense++]);
       }
     }
   }
 
- private:
   void check_interleave() const {
     constexpr auto* kWhere = "moe::BlockStack";
     detail::check_positive(kWhere, "interleave.blocks", interleave_.blocks);

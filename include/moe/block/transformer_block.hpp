@@ -114,6 +114,8 @@ class TransformerBlock {
     detail::check_backward_shapes(kWhere, dy, dx, tape.tokens, model_dim());
     check_parts(kWhere);
     const MatrixView<S> dmiddle = tape.dmiddle.resize(tape.tokens, model_dim());
+    tape.attention.executor = tape.executor;
+    tape.ffn.executor = tape.executor;
     ffn_.backward(dy, dmiddle, tape.ffn);
     tape.layer_id = 0;
     attention_.backward(MatrixView<const S>(dmiddle), dx, tape.attention);
@@ -124,6 +126,13 @@ class TransformerBlock {
   void visit_parameters(F&& f) {
     detail::visit_part<S>("attention.", attention_, f);
     detail::visit_part<S>("ffn.", ffn_, f);
+  }
+
+  /// The same names for what else there is to save: see moe/core/state.hpp.
+  template <class F>
+  requires(HasState<AttentionPart> || HasState<FfnPart>) void visit_state(F&& f) {
+    detail::visit_part_state("attention.", attention_, f);
+    detail::visit_part_state("ffn.", ffn_, f);
   }
 
  private:

@@ -55,10 +55,15 @@ class TransformerExpert {
   Block& block() { return block_; }
   const Block& block() const { return block_; }
 
-  void forward(MatrixView<const S> in, MatrixView<S> out, State& state) const {
+  void forward(MatrixView<const S> in, MatrixView<S> out, State& state,
+               ExecutorRef executor = {}) const {
+    state.tape.executor = executor;
     block_.forward(in, out, state.tape);
   }
-  void backward(MatrixView<const S>, MatrixView<const S> dout, MatrixView<S> din, State& state) {
+  /// Consumes the state; `in` is on its tape.
+  void backward(MatrixView<const S>, MatrixView<const S> dout, MatrixView<S> din, State& state,
+                ExecutorRef executor = {}) {
+    state.tape.executor = executor;
     block_.backward(dout, din, state.tape);
   }
 
@@ -66,6 +71,9 @@ class TransformerExpert {
   void visit_parameters(F&& f) {
     block_.visit_parameters(f);
   }
+  template <class F>
+  requires HasState<Block>
+  void visit_state(F&& f) { block_.visit_state(f); }
 
  private:
   static std::uint64_t seed_from(Random& random) {
