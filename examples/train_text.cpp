@@ -8,6 +8,7 @@
 
 #include "text/generate.hpp"
 #include "text/report.hpp"
+#include "text/resume.hpp"
 #include "text/settings.hpp"
 #include "text/train_together.hpp"
 
@@ -63,7 +64,9 @@ template <class... Twin>
 bool run(const text::Settings& s, const text::Corpus& corpus, text::Trainer<MoeModel>& moe,
          Twin&... twin) {
   const auto seed = static_cast<std::uint64_t>(s.seed);
+  text::resume_run(s, corpus, moe, twin...);
   text::train_together(corpus, seed, s.steps, s.batch, moe, twin...);
+  text::save_run(s, corpus, moe, twin...);
 
   const std::vector<text::ModelSummary> models = {text::summarize(moe), text::summarize(twin)...};
   std::printf("\n");

@@ -12,7 +12,7 @@ struct Settings {
   long long steps = 1000, batch = 512, window = 12, seed = 1, threads = 0;
   long long experts = 8, top_k = 2, hidden = 64, dim = 128, embedding = 24;
   double lr = 6e-3, balance = 1e-2;
-  std::string svg = "train_text.svg";
+  std::string svg = "train_text.svg", save, resume;
   bool dense = true, help = false;
   std::vector<std::string> paths;
 };
@@ -23,10 +23,14 @@ inline void check_settings(const Settings& s) {
                             s.top_k, s.experts));
   }
   namespace fs = std::filesystem;
-  const fs::path folder = fs::path(s.svg).parent_path();
-  if (fs::is_directory(s.svg) || (!folder.empty() && !fs::is_directory(folder))) {
-    throw UsageError("--svg is '" + s.svg + "', expected a file in a folder that exists");
-  }
+  const auto check_file = [](const std::string& option, const std::string& file) {
+    const fs::path folder = fs::path(file).parent_path();
+    if (fs::is_directory(file) || (!folder.empty() && !fs::is_directory(folder))) {
+      throw UsageError(option + " is '" + file + "', expected a file in a folder that exists");
+    }
+  };
+  check_file("--svg", s.svg);
+  check_file("--save", s.save);
 }
 
 /// Reads the command line; prints the help when asked. Throws UsageError.
@@ -46,6 +50,8 @@ inline Settings read_settings(int count, char** arguments) {
       {"--seed", "of all randomness", &s.seed, 0, 9e15},
       {"--threads", "0: one per core; changes speed, never a result", &s.threads, 0, 1024},
       {"--svg", "file for the drawing", &s.svg},
+      {"--save", "file for the trained models, at the end or at Ctrl-C", &s.save},
+      {"--resume", "file of --save: goes on with the same bits, given the same options", &s.resume},
       {"--no-dense", "train the MoE model alone", &s.dense},
       {"--help", "show this", &s.help},
   };

@@ -38,6 +38,7 @@ void train_together(const Corpus& corpus, std::uint64_t seed, Index steps, Index
   const Index every = std::max<Index>(steps / 25, 1);
   ProgressBar progress;
   Status status;
+  status.step = first.steps_done();  // not 0 when resumed
   status.steps = steps;
   moe::RoutingStats stats;
   ByteBatch batch;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <chrono>
+#include <moe/core/state.hpp>
 
 #include "corpus.hpp"
 
@@ -65,7 +66,8 @@ class Trainer {
   /// Measures on the validation part and remembers it.
   double validate(const Corpus& corpus, Index batch_size) {
     const double bits = text::validate(model_, corpus, batch_size, batch_, [](const auto&) {});
-    curve_.push_back({step_, bits});
+    curve_steps_.push_back(step_);
+    curve_bits_.push_back(bits);
     return bits;
   }
 
@@ -73,7 +75,26 @@ class Trainer {
   Model& model() { return model_; }
   Index steps_done() const { return step_; }
   double smoothed_bits() const { return smoothed_; }  ///< of the training batches
-  const std::vector<Measurement>& curve() const { return curve_; }
+  std::vector<Measurement> curve() const {
+    std::vector<Measurement> points;
+    for (std::size_t i = 0; i < curve_steps_.size(); ++i) {
+      points.push_back({curve_steps_[i], curve_bits_[i]});
+    }
+    return points;
+  }
+  moe::AdamW<float>& optimizer() { return optimizer_; }
+
+  /// For --save: where training stands, besides the model and the optimizer.
+  template <class F>
+  void visit_state(F&& f) {
+    f(std::string_view("step"), step_);
+    f(std::string_view("tokens"), tokens_);
+    f(std::string_view("seconds"), seconds_);
+    f(std::string_view("smoothed"), smoothed_);
+    f(std::string_view("curve_steps"), moe::AnySize<Index>{curve_steps_});
+    f(std::string_view("curve_bits"), moe::AnySize<double>{curve_bits_});
+  }
+
   double tokens_per_second() const {
     return seconds_ > 0 ? static_cast<double>(tokens_) / seconds_ : 0;
   }
@@ -90,7 +111,8 @@ class Trainer {
   Index tokens_ = 0;
   double seconds_ = 0;
   double smoothed_ = 0;
-  std::vector<Measurement> curve_;
+  std::vector<Index> curve_steps_;
+  std::vector<double> curve_bits_;
   ByteBatch batch_;
 };
 
