@@ -66,14 +66,14 @@ typename LinearRouter<S>::Options gpt_oss_router() {
 
 // Each takes Dims (D, H, E, K), by default those of the model named, then what its gate takes.
 
-/// Mixtral 8x7B.
+/// Mixtral 8x7B (config.json of mistralai/Mixtral-8x7B-v0.1).
 template <class S = float>
 typename MixtralMoe<S>::Config mixtral_layer(const Dims& dims = {4096, 14336, 8, 2},
                                              Variant variant = Variant::official) {
   return detail::layer_preset<MixtralMoe<S>>(dims, mixtral(variant));
 }
 
-/// Qwen3-30B-A3B.
+/// Qwen3-30B-A3B (config.json of Qwen/Qwen3-30B-A3B).
 template <class S = float>
 typename Qwen3Moe<S>::Config qwen3_moe_layer(const Dims& dims = {2048, 768, 128, 8},
                                              Variant variant = Variant::official,
@@ -81,7 +81,7 @@ typename Qwen3Moe<S>::Config qwen3_moe_layer(const Dims& dims = {2048, 768, 128,
   return detail::layer_preset<Qwen3Moe<S>>(dims, qwen3_moe(variant, norm_topk_prob));
 }
 
-/// OLMoE-1B-7B.
+/// OLMoE-1B-7B (config.json of allenai/OLMoE-1B-7B-0924).
 template <class S = float>
 typename OlmoeMoe<S>::Config olmoe_layer(const Dims& dims = {2048, 1024, 64, 8},
                                          Variant variant = Variant::official,
@@ -89,7 +89,7 @@ typename OlmoeMoe<S>::Config olmoe_layer(const Dims& dims = {2048, 1024, 64, 8},
   return detail::layer_preset<OlmoeMoe<S>>(dims, olmoe(variant, norm_topk_prob));
 }
 
-/// DBRX.
+/// DBRX (config.json of databricks/dbrx-base, ffn_config).
 template <class S = float>
 typename DbrxMoe<S>::Config dbrx_layer(const Dims& dims = {6144, 10752, 16, 4},
                                        Variant variant = Variant::official,
@@ -97,14 +97,14 @@ typename DbrxMoe<S>::Config dbrx_layer(const Dims& dims = {6144, 10752, 16, 4},
   return detail::layer_preset<DbrxMoe<S>>(dims, dbrx(variant, moe_normalize_expert_weights));
 }
 
-/// Jamba v0.1.
+/// Jamba v0.1 (config.json of ai21labs/Jamba-v0.1; HF's JambaConfig).
 template <class S = float>
 typename JambaMoe<S>::Config jamba_layer(const Dims& dims = {4096, 14336, 16, 2},
                                          Variant variant = Variant::official) {
   return detail::layer_preset<JambaMoe<S>>(dims, jamba(variant));
 }
 
-/// Granite 3.0 3B-A800M.
+/// Granite 3.0 3B-A800M (config.json of ibm-granite/granite-3.0-3b-a800m-base).
 template <class S = float>
 typename GraniteMoe<S>::Config granite_moe_layer(const Dims& dims = {1536, 512, 40, 8},
                                                  Variant variant = Variant::official) {
@@ -123,14 +123,14 @@ typename GptOssMoe<S>::Config gpt_oss_layer(const Dims& dims = {2880, 2880, 128,
   return config;
 }
 
-/// Grok-1.
+/// Grok-1 (run.py of xai-org/grok-1: widening_factor 8 times 2/3).
 template <class S = float>
 typename Grok1Moe<S>::Config grok1_layer(const Dims& dims = {6144, 32768, 8, 2},
                                          Variant variant = Variant::official) {
   return detail::layer_preset<Grok1Moe<S>>(dims, grok1(variant));
 }
 
-/// Phi-3.5-MoE. llama.cpp's way of it is a TopKMoe with phi_moe_llama_cpp().
+/// Phi-3.5-MoE (config.json of microsoft/Phi-3.5-MoE-instruct). llama.cpp's way of it is a TopKMoe with phi_moe_llama_cpp().
 template <class S = float>
 typename PhiMoe<S>::Config phi_moe_layer(const Dims& dims = {4096, 6400, 16, 2},
                                          Variant variant = Variant::official,
@@ -138,7 +138,7 @@ typename PhiMoe<S>::Config phi_moe_layer(const Dims& dims = {4096, 6400, 16, 2},
   return detail::layer_preset<PhiMoe<S>>(dims, phi_moe(variant, router_jitter_noise));
 }
 
-/// MiniMax-M2.
+/// MiniMax-M2 (HF's MiniMaxM2Config).
 template <class S = float>
 typename MiniMaxM2Moe<S>::Config minimax_m2_layer(const Dims& dims = {3072, 1536, 256, 8},
                                                   Variant variant = Variant::official) {

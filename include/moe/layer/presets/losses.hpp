@@ -30,23 +30,24 @@ struct Losses {
   BiasUpdate bias{.rate = 0};
 };
 
-/// Shazeer et al. 2017: importance and load, 0.1 each.
+/// Shazeer et al. 2017 (w_importance and w_load of its language models): 0.1 each.
 inline Losses sparsely_gated_losses() {
   return {.importance = {.coefficient = 0.1}, .load = {.coefficient = 0.1}};
 }
 
-/// V-MoE: importance of the scores and load, 0.005 each.
+/// V-MoE: importance of the scores and load, 0.005 each (vmoe_paper/pretrain_imagenet21k.py).
 inline Losses vmoe_losses() {
   return {.importance = {.coefficient = 5e-3, .of = ImportanceLoss::Of::scores},
           .load = {.coefficient = 5e-3, .estimate = LoadLoss::Estimate::kth_of_all}};
 }
 
-/// GShard, Switch, GLaM and NLLB: 0.01 on first choices.
+/// GShard, Switch (section 2.2), GLaM and NLLB (fairseq's moe-gate-loss-wt; HF's NllbMoeConfig has
+/// 0.001): 0.01 on first choices.
 inline Losses switch_losses() {
   return {.balance = {.coefficient = 1e-2, .form = {.share = ShareOf::first_choices}}};
 }
 
-/// ST-MoE: Switch's, and a z-loss.
+/// ST-MoE: Switch's, and a z-loss of 1e-3.
 inline Losses st_moe_losses() {
   Losses losses = switch_losses();
   losses.z.coefficient = 1e-3;
@@ -60,19 +61,19 @@ inline Losses hf_losses(double router_aux_loss_coef) {
   return {.balance = {.coefficient = router_aux_loss_coef, .form = {.share = ShareOf::tokens}}};
 }
 
-/// OLMoE: balance 0.01, divided by K as in its training code (MegaBlocks), and a z-loss.
+/// OLMoE (router_aux_loss_coef of the checkpoint): balance 0.01, divided by K as in its training code (MegaBlocks), and a z-loss.
 inline Losses olmoe_losses() {
   return {.balance = {.coefficient = 1e-2}, .z = {.coefficient = 1e-3}};
 }
 
-/// DeepSeek-V2: within sequences, between devices, and of what devices receive.
+/// DeepSeek-V2 (its section 3.1.2: 0.003, 0.05, 0.02): within sequences, between devices, and of what devices receive.
 inline Losses deepseek_v2_losses() {
   return {.sequence = {.coefficient = 3e-3},
           .device = {.coefficient = 0.05},
           .communication = {.coefficient = 0.02}};
 }
 
-/// DeepSeek-V3: the bias update, and a little balance within sequences.
+/// DeepSeek-V3 (its section 4.2: gamma 0.001, alpha 0.0001): the bias update, and a little balance within sequences.
 inline Losses deepseek_v3_losses() {
   return {.sequence = {.coefficient = 1e-4,
                        .form = {.chosen = ChosenBy::scores, .scores = ScoresAs::normalized}},

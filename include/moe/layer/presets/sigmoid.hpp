@@ -23,7 +23,7 @@ struct DeepSeekV3Config {
   Index n_shared_experts = 1;
 };
 
-/// DeepSeek-V3, R1 (arXiv 2412.19437), K = 8: sigmoid plus bias chooses among the groups with the
+/// DeepSeek-V3, R1 (arXiv 2412.19437; inference/model.py), K = 8: sigmoid plus bias chooses among the groups with the
 /// largest sums of two.
 ///   official   weights / sum          hf         / (sum + 1e-20)
 ///   llama_cpp  / max(sum, 6.1e-5)     megatron   / (sum + 1e-20); groups by K / topk_group best
@@ -47,20 +47,20 @@ inline TopKGate::Options deepseek_v3_kin(Index num_experts, Variant variant,
   return deepseek_v3(num_experts, variant == Variant::official ? Variant::hf : variant, config);
 }
 
-/// GLM-4.5, 4.6, K = 8; 4.5-Air: routed_scaling_factor = 1.
+/// GLM-4.5, 4.6, K = 8 (config.json of zai-org/GLM-4.5); 4.5-Air: routed_scaling_factor = 1.
 inline TopKGate::Options glm4_moe(Index num_experts, Variant variant = Variant::official,
                                   const DeepSeekV3Config& config = {.n_group = 1,
                                                                     .topk_group = 1}) {
   return deepseek_v3_kin(num_experts, variant, config);
 }
 
-/// dots.llm1, K = 6.
+/// dots.llm1, K = 6 (config.json of rednote-hilab/dots.llm1.inst: norm_topk_prob, 2.5).
 inline TopKGate::Options dots1(Index num_experts, Variant variant = Variant::official,
                                const DeepSeekV3Config& config = {.n_group = 1, .topk_group = 1}) {
   return deepseek_v3_kin(num_experts, variant, config);
 }
 
-/// Kimi K2, K = 8.
+/// Kimi K2, K = 8 (config.json of moonshotai/Kimi-K2-Instruct).
 inline TopKGate::Options kimi_k2(Index num_experts, Variant variant = Variant::official,
                                  const DeepSeekV3Config& config = {
                                      .n_group = 1,
@@ -82,7 +82,7 @@ inline TopKGate::Options deepseek_v4(Index num_experts, Variant variant = Varian
   return gate;
 }
 
-/// MiniMax-M2, K = 8: sigmoid plus bias chooses, weights / sum (official, HF).
+/// MiniMax-M2, K = 8 (HF's modular_minimax_m2.py): sigmoid plus bias chooses, weights / sum (official, HF).
 inline TopKGate::Options minimax_m2(Index num_experts, Variant variant = Variant::official) {
   TopKGate::Options gate{.score = ScoreFunction::sigmoid,
                          .selection_bias = detail::no_bias_yet(num_experts)};
@@ -90,7 +90,7 @@ inline TopKGate::Options minimax_m2(Index num_experts, Variant variant = Variant
   return gate;
 }
 
-/// Llama 4, K = 1: the largest logit chooses, its sigmoid multiplies the expert's input, in all
+/// Llama 4, K = 1 (meta-llama/llama-models moe.py): the largest logit chooses, its sigmoid multiplies the expert's input, in all
 /// codes.
 inline TopKGate::Options llama4(Variant = Variant::official) {
   return {.renormalize = false, .score = ScoreFunction::sigmoid, .weight_on_input = true};

@@ -34,7 +34,7 @@ inline TopKGate::Options olmoe(Variant variant = Variant::official, bool norm_to
   return detail::softmax_preset(norm_topk_prob, variant);
 }
 
-/// DBRX, K = 4: weights divided by their p-norm, p = moe_normalize_expert_weights, 0 for none.
+/// DBRX, K = 4 (databricks/dbrx, MegaBlocks): weights divided by their p-norm, p = moe_normalize_expert_weights, 0 for none.
 /// llama.cpp always divides by the sum.
 inline TopKGate::Options dbrx(Variant variant = Variant::official,
                               double moe_normalize_expert_weights = 1) {
@@ -69,7 +69,7 @@ inline TopKGate::Options phi_moe_llama_cpp() {
   return detail::softmax_preset(true, Variant::llama_cpp);
 }
 
-/// Ernie 4.5 MoE, K = 6: softmax plus bias chooses, weights / max(sum, moe_norm_min).
+/// Ernie 4.5 MoE, K = 6 (HF's Ernie4_5_MoeConfig, the 21B-A3B's): softmax plus bias chooses, weights / max(sum, moe_norm_min).
 inline TopKGate::Options ernie45_moe(Index num_experts, Variant variant = Variant::official,
                                      double moe_norm_min = 1e-12) {
   TopKGate::Options gate{.selection_bias = detail::no_bias_yet(num_experts)};
@@ -77,7 +77,7 @@ inline TopKGate::Options ernie45_moe(Index num_experts, Variant variant = Varian
   return gate;
 }
 
-/// LongCat-Flash, K = 12: softmax plus bias over the routed and the zero experts (num_experts
+/// LongCat-Flash, K = 12 (HF's LongcatFlashConfig): softmax plus bias over the routed and the zero experts (num_experts
 /// counts both, 512 + 256), weights scaled, not normalised. Its zero experts return x.
 inline TopKGate::Options longcat(Index num_experts, Variant = Variant::official,
                                  double routed_scaling_factor = 6) {
@@ -97,7 +97,7 @@ struct DeepSeekV2Config {
   Index n_shared_experts = 2;
 };
 
-/// DeepSeek-V2 (arXiv 2405.04434), K = 6.
+/// DeepSeek-V2 (arXiv 2405.04434; modeling_deepseek.py of the checkpoint), K = 6.
 ///   official   group score: its best expert; weights either / (sum + 1e-20) or scaled, not both
 ///   hf         the same groups; always scaled, norm_topk_prob ignored
 ///   llama_cpp  group score: its two best; normalised if norm_topk_prob, always scaled
