@@ -130,7 +130,8 @@ typename Grok1Moe<S>::Config grok1_layer(const Dims& dims = {6144, 32768, 8, 2},
   return detail::layer_preset<Grok1Moe<S>>(dims, grok1(variant));
 }
 
-/// Phi-3.5-MoE (config.json of microsoft/Phi-3.5-MoE-instruct). llama.cpp's way of it is a TopKMoe with phi_moe_llama_cpp().
+/// Phi-3.5-MoE (config.json of microsoft/Phi-3.5-MoE-instruct). llama.cpp's way of it is a TopKMoe
+/// with phi_moe_llama_cpp().
 template <class S = float>
 typename PhiMoe<S>::Config phi_moe_layer(const Dims& dims = {4096, 6400, 16, 2},
                                          Variant variant = Variant::official,

@@ -61,19 +61,22 @@ inline Losses hf_losses(double router_aux_loss_coef) {
   return {.balance = {.coefficient = router_aux_loss_coef, .form = {.share = ShareOf::tokens}}};
 }
 
-/// OLMoE (router_aux_loss_coef of the checkpoint): balance 0.01, divided by K as in its training code (MegaBlocks), and a z-loss.
+/// OLMoE (router_aux_loss_coef of the checkpoint): balance 0.01, divided by K as in its training
+/// code (MegaBlocks), and a z-loss.
 inline Losses olmoe_losses() {
   return {.balance = {.coefficient = 1e-2}, .z = {.coefficient = 1e-3}};
 }
 
-/// DeepSeek-V2 (its section 3.1.2: 0.003, 0.05, 0.02): within sequences, between devices, and of what devices receive.
+/// DeepSeek-V2 (its section 3.1.2: 0.003, 0.05, 0.02): within sequences, between devices, and of
+/// what devices receive.
 inline Losses deepseek_v2_losses() {
   return {.sequence = {.coefficient = 3e-3},
           .device = {.coefficient = 0.05},
           .communication = {.coefficient = 0.02}};
 }
 
-/// DeepSeek-V3 (its section 4.2: gamma 0.001, alpha 0.0001): the bias update, and a little balance within sequences.
+/// DeepSeek-V3 (its section 4.2: gamma 0.001, alpha 0.0001): the bias update, and a little balance
+/// within sequences.
 inline Losses deepseek_v3_losses() {
   return {.sequence = {.coefficient = 1e-4,
                        .form = {.chosen = ChosenBy::scores, .scores = ScoresAs::normalized}},

@@ -23,8 +23,8 @@ struct DeepSeekV3Config {
   Index n_shared_experts = 1;
 };
 
-/// DeepSeek-V3, R1 (arXiv 2412.19437; inference/model.py), K = 8: sigmoid plus bias chooses among the groups with the
-/// largest sums of two.
+/// DeepSeek-V3, R1 (arXiv 2412.19437; inference/model.py), K = 8: sigmoid plus bias chooses among
+/// the groups with the largest sums of two.
 ///   official   weights / sum          hf         / (sum + 1e-20)
 ///   llama_cpp  / max(sum, 6.1e-5)     megatron   / (sum + 1e-20); groups by K / topk_group best
 inline TopKGate::Options deepseek_v3(Index num_experts, Variant variant = Variant::official,
@@ -82,7 +82,8 @@ inline TopKGate::Options deepseek_v4(Index num_experts, Variant variant = Varian
   return gate;
 }
 
-/// MiniMax-M2, K = 8 (HF's modular_minimax_m2.py): sigmoid plus bias chooses, weights / sum (official, HF).
+/// MiniMax-M2, K = 8 (HF's modular_minimax_m2.py): sigmoid plus bias chooses, weights / sum
+/// (official, HF).
 inline TopKGate::Options minimax_m2(Index num_experts, Variant variant = Variant::official) {
   TopKGate::Options gate{.score = ScoreFunction::sigmoid,
                          .selection_bias = detail::no_bias_yet(num_experts)};
@@ -90,8 +91,8 @@ inline TopKGate::Options minimax_m2(Index num_experts, Variant variant = Variant
   return gate;
 }
 
-/// Llama 4, K = 1 (meta-llama/llama-models moe.py): the largest logit chooses, its sigmoid multiplies the expert's input, in all
-/// codes.
+/// Llama 4, K = 1 (meta-llama/llama-models moe.py): the largest logit chooses, its sigmoid
+/// multiplies the expert's input, in all codes.
 inline TopKGate::Options llama4(Variant = Variant::official) {
   return {.renormalize = false, .score = ScoreFunction::sigmoid, .weight_on_input = true};
 }

@@ -34,8 +34,8 @@ inline TopKGate::Options olmoe(Variant variant = Variant::official, bool norm_to
   return detail::softmax_preset(norm_topk_prob, variant);
 }
 
-/// DBRX, K = 4 (databricks/dbrx, MegaBlocks): weights divided by their p-norm, p = moe_normalize_expert_weights, 0 for none.
-/// llama.cpp always divides by the sum.
+/// DBRX, K = 4 (databricks/dbrx, MegaBlocks): weights divided by their p-norm, p =
+/// moe_normalize_expert_weights, 0 for none. llama.cpp always divides by the sum.
 inline TopKGate::Options dbrx(Variant variant = Variant::official,
                               double moe_normalize_expert_weights = 1) {
   if (variant == Variant::llama_cpp) return detail::softmax_preset(true, variant);
@@ -69,7 +69,8 @@ inline TopKGate::Options phi_moe_llama_cpp() {
   return detail::softmax_preset(true, Variant::llama_cpp);
 }
 
-/// Ernie 4.5 MoE, K = 6 (HF's Ernie4_5_MoeConfig, the 21B-A3B's): softmax plus bias chooses, weights / max(sum, moe_norm_min).
+/// Ernie 4.5 MoE, K = 6 (HF's Ernie4_5_MoeConfig, the 21B-A3B's): softmax plus bias chooses,
+/// weights / max(sum, moe_norm_min).
 inline TopKGate::Options ernie45_moe(Index num_experts, Variant variant = Variant::official,
                                      double moe_norm_min = 1e-12) {
   TopKGate::Options gate{.selection_bias = detail::no_bias_yet(num_experts)};
@@ -77,8 +78,9 @@ inline TopKGate::Options ernie45_moe(Index num_experts, Variant variant = Varian
   return gate;
 }
 
-/// LongCat-Flash, K = 12 (HF's LongcatFlashConfig): softmax plus bias over the routed and the zero experts (num_experts
-/// counts both, 512 + 256), weights scaled, not normalised. Its zero experts return x.
+/// LongCat-Flash, K = 12 (HF's LongcatFlashConfig): softmax plus bias over the routed and the zero
+/// experts (num_experts counts both, 512 + 256), weights scaled, not normalised. Its zero experts
+/// return x.
 inline TopKGate::Options longcat(Index num_experts, Variant = Variant::official,
                                  double routed_scaling_factor = 6) {
   return {.renormalize = false,
