@@ -23,6 +23,7 @@
 #include "moe/gate/dense.hpp"
 #include "moe/gate/expert_choice.hpp"
 #include "moe/gate/gshard.hpp"
+#include "moe/gate/min_p.hpp"
 #include "moe/gate/quantile.hpp"
 #include "moe/gate/relu.hpp"
 #include "moe/gate/sinkhorn.hpp"
@@ -68,6 +69,7 @@
 #include "moe/loss/weighted_balance.hpp"
 
 // all of the above as one layer
+#include "moe/layer/concat.hpp"
 #include "moe/layer/dense_layer.hpp"
 #include "moe/layer/hierarchical_layer.hpp"
 #include "moe/layer/hierarchical_losses.hpp"
