@@ -11,7 +11,8 @@
 MOE_NAMESPACE_BEGIN
 namespace detail {
 
-/// log sum_i exp l_i over n values that lie `stride` apart and for which use(i).
+/// log sum_i exp l_i over n values that lie `stride` apart and for which use(i); -infinity when all
+/// of them are.
 template <class S, class Use>
 double log_sum_exp(const S* l, Index n, Index stride, Use&& use) {
   double largest = -std::numeric_limits<double>::infinity(), sum = 0;
@@ -19,7 +20,9 @@ double log_sum_exp(const S* l, Index n, Index stride, Use&& use) {
     if (use(i)) largest = std::max(largest, static_cast<double>(l[i * stride]));
   }
   for (Index i = 0; i < n; ++i) {
-    if (use(i)) sum += std::exp(static_cast<double>(l[i * stride]) - largest);
+    const auto value = static_cast<double>(l[i * stride]);
+    if (use(i) && value != largest) sum += std::exp(value - largest);
+    if (use(i) && value == largest) sum += 1;  // not infinity - infinity
   }
   return largest + std::log(sum);
 }

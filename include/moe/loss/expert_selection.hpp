@@ -27,8 +27,9 @@ struct ExpertSelectionLoss {
     double* z = q + in.tokens();  // [E], log of the softmax's sum
     double* mean = z + experts;   // [E], sum_s p_se g_s
     const auto real = [&](Index t) { return !in.batch.is_padding(t); };
-    const auto p = [&](Index t, Index e) {
-      return std::exp(static_cast<double>(in.logits(t, e)) - z[e]);
+    const auto p = [&](Index t, Index e) {  // 0 for an expert that no token can reach
+      const auto l = static_cast<double>(in.logits(t, e));
+      return l == -std::numeric_limits<double>::infinity() ? 0 : std::exp(l - z[e]);
     };
     for (Index e = 0; e < experts; ++e) {
       z[e] = detail::log_sum_exp(in.logits.data() + e, in.tokens(), in.logits.stride(), real);

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cmath>
+#include <limits>
 
 #include "moe/loss/cv_squared.hpp"
 #include "moe/loss/loss.hpp"
@@ -96,10 +97,12 @@ struct LoadLoss {
       for (Index e = 0; e < in.num_experts(); ++e) {
         Chance chance;
         chance.stddev = noisy ? static_cast<double>(in.noise->stddev(t, e)) : 0;
-        chance.smooth = last_in >= 0 && first_out >= 0 && !(chance.stddev <= kNoNoise);
+        const bool own = estimate == Estimate::exclude_own && chosen[e] != 0;
+        chance.threshold = own ? first_out : last_in;
+        // a threshold of -infinity, a chosen expert nobody can reach, leaves nothing to estimate
+        chance.smooth = last_in >= 0 && first_out >= 0 && !(chance.stddev <= kNoNoise) &&
+                        h[chance.threshold] != -std::numeric_limits<S>::infinity();
         if (chance.smooth) {
-          const bool own = estimate == Estimate::exclude_own && chosen[e] != 0;
-          chance.threshold = own ? first_out : last_in;
           chance.z =
               static_cast<double>(in.noise->clean(t, e) - h[chance.threshold]) / chance.stddev;
         }
