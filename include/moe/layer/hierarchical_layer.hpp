@@ -97,6 +97,10 @@ class HierarchicalLayer {
     /// The same loss in every group, over the group's rows; returns the sum.
     template <class L>
     S add_group_losses(const L& loss) {
+      static_assert(
+          RoutedLayer<GroupType, S>,
+          "moe::HierarchicalLayer: add_group_losses needs groups that have a router, such "
+          "as MoeLayer");
       check_filled("add_group_losses");
       S sum = 0;
       for (Index g = 0; g < this->num_groups(); ++g) sum += group(g).add_loss(loss);

@@ -14,13 +14,16 @@ namespace detail {
 /// Experts of all groups before group g; of all, with g their number.
 template <class TapeType>
 Index leaves_before(TapeType& tape, Index g) {
+  static_assert(
+      requires { tape.group(g).loss_gradient(); },
+      "moe: a loss over both levels needs groups that have a router, such as MoeLayer");
   Index count = 0;
   for (Index i = 0; i < g; ++i) count += tape.group(i).routing.num_experts();
   return count;
 }
 
-/// f(i, outer weight's gradient, inner weight's gradient, both weights) for every leaf i of every
-/// token that reached its group.
+/// f(i, outer weight, inner weight, the gradients of both) for every leaf i of every token that
+/// reached its group.
 template <class TapeType, class F>
 void for_leaf_weights(TapeType& tape, F&& f) {
   auto outer = tape.loss_gradient();
