@@ -120,6 +120,20 @@ TEST_CASE("the gate follows the code that was asked for", "[io][checkpoint]") {
   CHECK(gate("llama4", Variant::official).weight_on_input);
 }
 
+TEST_CASE("a loaded layer has room for everyone unless it is given a capacity",
+          "[io][checkpoint]") {
+  const CheckpointCase c(CheckpointCase::root() / "switch_transformers");
+  const auto dropped = [&](const moe::CheckpointOptions& options) {
+    const moe::CheckpointLayer layer = load("switch_transformers", options);
+    moe::CheckpointLayer::Workspace workspace;
+    moe::Matrix<float> y(c.x.rows(), c.x.cols());
+    layer.forward(c.x, y, workspace);
+    return workspace.plan.dropped();
+  };
+  CHECK(dropped({}) == 0);
+  CHECK(dropped({.capacity = moe::presets::switch_capacity(moe::presets::Variant::hf, 1)}) > 0);
+}
+
 TEST_CASE("progress counts every expert once", "[io][checkpoint]") {
   for (const auto& [name, total] :
        {std::pair("mixtral", Index{6}), std::pair("qwen2_moe", Index{7})}) {
