@@ -72,7 +72,7 @@ class ByteModel {
     f(std::string_view("embedding"), embedding_.table);
     mix_.visit_parameters("mix", f);
     block_.visit_parameters(f);
-    f(std::string_view("norm.gain"), norm_.gain);
+    f(std::string_view("last_norm.gain"), norm_.gain);
     head_.visit_parameters("head", f);
   }
 

@@ -4,6 +4,7 @@
 // What optimizers remember of each parameter, matched by name and order of visiting.
 #pragma once
 
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -61,11 +62,14 @@ struct OptimizerState {
   template <class M>
   void adopt(M& module) {
     std::vector<ParameterState<S>> next;
+    std::map<std::string, Index, std::less<>>
+        seen;  // names need not be unique: the n-th is the n-th
     module.visit_parameters([&](std::string_view name, Parameter<S>& p) {
-      ParameterState<S>* old = find(name);
+      ParameterState<S> fresh{.name = std::string(name)};
+      const ParameterState<S>* old = find(name, seen[fresh.name]++);
       const bool fits = old != nullptr && old->first.rows() == p.value.rows() &&
                         old->first.cols() == p.value.cols();
-      next.push_back(fits ? *old : ParameterState<S>{.name = std::string(name)});
+      next.push_back(fits ? *old : std::move(fresh));
     });
     parameters = std::move(next);
   }
@@ -82,10 +86,10 @@ struct OptimizerState {
     });
   }
 
-  /// The state of the parameter of this name, null when there is none.
-  ParameterState<S>* find(std::string_view name) {
+  /// The state of the (n-th) parameter of this name, null when there is none.
+  ParameterState<S>* find(std::string_view name, Index nth = 0) {
     for (ParameterState<S>& slot : parameters) {
-      if (slot.name == name) return &slot;
+      if (slot.name == name && nth-- == 0) return &slot;
     }
     return nullptr;
   }

@@ -75,9 +75,10 @@ void follow(OptimizerState<S>& state, M& module, const ExpertChange& change,
             std::string_view prefix = {}) {
   if (state.parameters.empty()) return;
   std::vector<ParameterState<S>> next;
+  std::map<std::string, Index, std::less<>> seen;
   module.visit_parameters([&](std::string_view name, Parameter<S>& p) {
     ParameterState<S> now;
-    if (const ParameterState<S>* same = state.find(name)) now = *same;
+    if (const ParameterState<S>* same = state.find(name, seen[std::string(name)]++)) now = *same;
     if (name.substr(0, prefix.size()) == prefix) {
       const std::string_view own = name.substr(prefix.size());
       std::string_view rest;
