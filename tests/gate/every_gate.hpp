@@ -9,6 +9,7 @@
 #include "moe/gate/dense.hpp"
 #include "moe/gate/expert_choice.hpp"
 #include "moe/gate/gshard.hpp"
+#include "moe/gate/min_p.hpp"
 #include "moe/gate/quantile.hpp"
 #include "moe/gate/relu.hpp"
 #include "moe/gate/sinkhorn.hpp"
@@ -47,7 +48,7 @@ constexpr bool kCouplesTokens =
 
 }  // namespace moe_test
 
-#define MOE_TEST_GATES                                                                        \
-  moe::TopKGate, moe::GShardGate, moe::SparseMixerGate, moe::ExpertChoiceGate, moe::TopPGate, \
-      moe::TopAnyGate<double>, moe::ReluGate, moe::SinkhornGate, moe::AuctionGate,            \
+#define MOE_TEST_GATES                                                                            \
+  moe::TopKGate, moe::GShardGate, moe::SparseMixerGate, moe::ExpertChoiceGate, moe::TopPGate,     \
+      moe::MinPGate, moe::TopAnyGate<double>, moe::ReluGate, moe::SinkhornGate, moe::AuctionGate, \
       moe::QuantileGate, moe::DenseGate

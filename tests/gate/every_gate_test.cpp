@@ -175,8 +175,8 @@ TEMPLATE_TEST_CASE("no gate allocates from the second call on", "[gate][every_ga
 
 TEMPLATE_TEST_CASE("every gate trains a layer in float", "[gate][every_gate]", moe::TopKGate,
                    moe::GShardGate, moe::SparseMixerGate, moe::ExpertChoiceGate, moe::TopPGate,
-                   moe::TopAnyGate<float>, moe::ReluGate, moe::SinkhornGate, moe::AuctionGate,
-                   moe::QuantileGate, moe::DenseGate) {
+                   moe::MinPGate, moe::TopAnyGate<float>, moe::ReluGate, moe::SinkhornGate,
+                   moe::AuctionGate, moe::QuantileGate, moe::DenseGate) {
   using Layer = moe::MoeLayer<float, moe::LinearRouter<float>, TestType, moe::GatedFfn<float>>;
   const Index k = std::is_same_v<TestType, moe::AuctionGate> ? 1 : 2;
   Layer layer({.model_dim = 6, .hidden_dim = 5, .num_experts = 4, .top_k = k}, 3);

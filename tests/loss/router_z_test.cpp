@@ -21,6 +21,22 @@ TEST_CASE("the router z-loss is the mean squared log-sum-exp by hand", "[loss]")
   CHECK(c.dscores.isZero(0));
 }
 
+TEST_CASE("the router z-loss is its formula on every case, with the gradient of its differences",
+          "[loss][gradient]") {
+  for_loss_cases([](LossCase<double>& c) {
+    c.tied = false;  // it looks at no choice
+    c.check(moe::RouterZLoss{0.7}, [](const PlainTokens& tokens, double) {
+      double mean = 0;
+      for (const PlainToken& token : tokens) {
+        double sum = 0;
+        for (const double l : token.logit) sum += std::exp(l);
+        mean += std::log(sum) * std::log(sum) / static_cast<double>(tokens.size());
+      }
+      return 0.7 * mean;
+    });
+  });
+}
+
 TEST_CASE("the router z-loss does not overflow", "[loss]") {
   LossCase<double> c(Matrix<double>::Constant(2, 4, 1e4), 1);
   const double z = 1e4 + std::log(4.0);
