@@ -24,8 +24,8 @@ class AdaptiveExperts {
   };
 
   /// Counts who is used, and sums the tokens that no expert took. Padding counts nowhere, nor do
-  /// tokens with a NaN or Inf. Throws std::invalid_argument unless tokens are [T, R] of the routing,
-  /// with the R and E of the first call, and the mask, when there is one, is [T].
+  /// tokens with a NaN or Inf. Throws std::invalid_argument unless tokens are [T, R] of the
+  /// routing, with the R and E of the first call, and the mask, when there is one, is [T].
   void observe(const Routing<S>& routing, MatrixView<const S> tokens, const Batch& batch) {
     if (used_.empty()) used_.assign(static_cast<std::size_t>(routing.num_experts()), 0);
     if (lost_.empty()) lost_.assign(static_cast<std::size_t>(tokens.cols()), 0);

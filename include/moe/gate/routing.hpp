@@ -102,8 +102,9 @@ inline void check_gate_state(std::string_view function, Index size, Index expect
 
 }  // namespace detail
 
-/// A policy that chooses experts. One that is made for a number of experts says so by num_experts(),
-/// and is then refused by a layer of another number. `State` is memory of one call (NoState when nothing is needed).
+/// A policy that chooses experts. One that is made for a number of experts says so by
+/// num_experts(), and is then refused by a layer of another number. `State` is memory of one call
+/// (NoState when nothing is needed).
 ///   forward:  fills routing, already shaped [T, K] and [T, E]
 ///   backward: adds to dlogits [T, E], given dweight [T, K] and dscores [T, E], the gradients of
 ///             routing.weight and routing.scores; routing is the forward's. A gate that learns

@@ -26,7 +26,7 @@ class TopKGate {
     bool renormalize = true;
     double temperature = 1.0;  ///< above 1 flattens the scores, below 1 sharpens them
     ScoreFunction score = ScoreFunction::softmax;
-    /// Added to s, so that no weight vanishes (1e-7: OLMo-core); of sigmoid and sqrt_softplus alone.
+    /// Added to s, so that no weight vanishes (1e-7: OLMo-core); sigmoid and sqrt_softplus alone.
     double score_epsilon = 0;
     SelectBy select_by = SelectBy::automatic;
     /// [E] or empty. Added to the key, never to a weight, without gradient: DeepSeek-V3's

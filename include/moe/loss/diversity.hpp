@@ -12,8 +12,8 @@
 
 MOE_NAMESPACE_BEGIN
 
-/// coefficient * (diverse * |U U^T - I|_F + simple * mean_e |w_e|), u_e = w_e / |w_e|: not a loss on
-/// the routing but on the parameter whose rows stand for experts, a CosineRouter's `experts` or a
+/// coefficient * (diverse * |U U^T - I|_F + simple * mean_e |w_e|), u_e = w_e / |w_e|: not a loss
+/// on the routing but on the parameter whose rows stand for experts, a CosineRouter's `experts` or a
 /// LinearRouter's `weight`. Call it once per step beside the losses of the tape. Balanced value:
 /// coefficient * simple * the mean length, when all rows are orthogonal. At orthogonality and for
 /// rows of zeros, where a norm has no gradient, it is 0. Guo et al. 2024 (DynMoE, arXiv 2405.14297,
