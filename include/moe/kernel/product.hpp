@@ -56,9 +56,17 @@ struct ProductScratch {
   Index total() const { return a + b + c; }
 };
 
+/// Rows of a block at most: a slice of its tiles shall stay in L2. Shallow products take twice as many,
+/// since each block packs or reads all weights again.
 template <class S>
-Index block_rows(const KernelTable<S>& table, Index rows) {
-  const Index blocks = (rows + table.mc - 1) / table.mc;
+Index most_block_rows(const KernelTable<S>& table, Index depth) {
+  return 2 * depth <= table.kc ? 2 * table.mc : table.mc;
+}
+
+template <class S>
+Index block_rows(const KernelTable<S>& table, Index rows, Index depth) {
+  const Index most = most_block_rows(table, depth);
+  const Index blocks = (rows + most - 1) / most;
   return blocks == 0 ? 0 : (rows + blocks - 1) / blocks;
 }
 
@@ -69,13 +77,14 @@ Index scratch_stride(const KernelTable<S>& table) {
 }
 
 /// What multiply needs for products of at most `rows` x `depth`. Fewer rows can make larger blocks
-/// (mc rows are one block, mc + 1 two halves), so the bound is not block_rows(rows).
+/// (mc rows are one block, mc + 1 two halves), and less depth too, so the bound is not that of the
+/// largest product.
 template <class S>
 ProductScratch<S> scratch_for(const KernelTable<S>& table, Index rows, Index depth) {
   const auto align = [](Index n) { return (n + kLanes<S> - 1) / kLanes<S> * kLanes<S>; };
-  const Index block = std::min(rows, table.mc);
-  return {align(block * depth + kLanes<S>), table.kc * kLanes<S>,
-          align(block * scratch_stride(table))};
+  const Index deep = std::min(rows, table.mc), shallow = std::min(rows, 2 * table.mc);
+  const Index a = std::max(deep * depth, shallow * std::min(depth, table.kc / 2));
+  return {align(a + kLanes<S>), table.kc * kLanes<S>, align(shallow * scratch_stride(table))};
 }
 
 /// Runs one product on one thread with the scratch `work`.
@@ -96,7 +105,7 @@ class Multiply {
 
   void run(EpilogueRef<S> epilogue) {
     if (p_.rows == 0 || p_.panel_begin >= p_.panel_end) return;
-    const Index step = block_rows(table_, p_.rows);
+    const Index step = block_rows(table_, p_.rows, p_.depth);
     for (row_ = 0; row_ < p_.rows; row_ += step) {
       rows_ = std::min(step, p_.rows - row_);
       pack_tokens();
