@@ -28,6 +28,15 @@ struct Longer : Module<double> {
   }
 };
 
+/// Two parameters of one name.
+struct Twins : Module<double> {
+  template <class F>
+  void visit_parameters(F&& f) {
+    f(std::string_view("gain"), weight);
+    f(std::string_view("gain"), bias);
+  }
+};
+
 template <class M>
 void set_gradients(M& module, double value) {
   module.visit_parameters([&](std::string_view, auto& p) {
@@ -90,6 +99,19 @@ TEST_CASE("An adopted module keeps the state of what has the same name and shape
   sgd.state().adopt(wide);  // another shape: anew
   CHECK(sgd.state().parameters.size() == 2);
   CHECK(sgd.state().size() == 0);
+}
+
+TEST_CASE("Parameters of one name are told apart by their order", "[train]") {
+  Twins twins;
+  set_gradients(twins, 1);
+  twins.bias.grad.setConstant(2);
+  moe::Sgd<double> sgd({.momentum = 0.9});
+  sgd.step(twins);
+  sgd.state().adopt(twins);
+  CHECK(sgd.state().find("gain", 0)->first.isOnes(0));
+  CHECK(sgd.state().find("gain", 1)->first.isConstant(2, 0));
+  CHECK(sgd.state().find("gain", 2) == nullptr);
+  sgd.step(twins);
 }
 
 }  // namespace moe_test
