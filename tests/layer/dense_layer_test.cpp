@@ -1,48 +1,15 @@
 // SPDX-FileCopyrightText: 2026 the moe authors
 // SPDX-License-Identifier: MIT
 //
-// The dense layer against the naive oracle, the sparse layer with all experts, and differences.
+// The dense layer against the naive oracle and differences.
 #include "moe/layer/dense_layer.hpp"
 
-#include "layer/shape_cases.hpp"
+#include "layer/dense_cases.hpp"
 #include "moe/layer/layer.hpp"
-#include "moe/layer/moe_layer.hpp"
-#include "moe/loss/importance.hpp"
 #include "moe/observe/stats.hpp"
 #include "moe/router/uniform.hpp"
 
 namespace moe_test {
-namespace {
-
-template <class S>
-using Dense = moe::DenseLayer<S, moe::LinearRouter<S>, moe::GatedFfn<S>>;
-template <class S>
-using Scaling = moe::DenseLayer<S, moe::LinearRouter<S>, ScaleExpert<S>>;
-
-template <class L>
-L make_dense(Index d, Index h, Index e, double temperature = 1, std::uint64_t seed = 3) {
-  typename L::Config config{.model_dim = d, .hidden_dim = h, .num_experts = e};
-  config.router.bias = true;
-  config.gate.temperature = temperature;
-  return L(config, seed);
-}
-
-/// The same function by the sparse layer.
-template <class S, class X>
-moe::MoeLayer<S, moe::LinearRouter<S>, moe::DenseGate, X> sparse_twin(
-    const moe::DenseLayer<S, moe::LinearRouter<S>, X>& layer) {
-  std::vector<X> experts;
-  for (Index e = 0; e < layer.num_experts(); ++e) experts.push_back(layer.expert(e));
-  return {layer.router(), layer.gate(), experts};
-}
-
-const auto kLosses = [](auto& tape) {
-  return static_cast<double>(tape.add_loss(moe::SwitchLoss{0.3}) +
-                             tape.add_loss(moe::RouterZLoss{0.2}) +
-                             tape.add_loss(moe::ImportanceLoss{.coefficient = 0.4}));
-};
-
-}  // namespace
 
 TEST_CASE("the dense layer is a layer with a router", "[layer][dense]") {
   STATIC_REQUIRE(moe::RoutedLayer<moe::DenseLayer<float>, float>);
@@ -69,25 +36,6 @@ TEMPLATE_TEST_CASE("the dense layer is the sum of all experts by the softmax of 
     layer.forward(x, y, workspace);
     const auto expected = naive::forward(oracle, to_table(x));
     CHECK(distance(y, to_matrix(expected.y, d)) <= tolerance<S>(d + h + e));
-  }
-}
-
-TEMPLATE_TEST_CASE("the dense layer has the bits of the sparse layer with all experts",
-                   "[layer][dense][bitwise]", float, double) {
-  using S = TestType;
-  const auto compare = [](auto layer, bool masked) {
-    auto twin = sparse_twin(layer);
-    const Case c{.t = 37, .d = 21, .masked = masked};
-    const std::vector<std::uint8_t> mask = random_mask(c);
-    const Matrix<S> x = random_matrix<S>(c.t, c.d, 1), dy = random_matrix<S>(c.t, c.d, 2);
-    const moe::Batch batch{.mask = mask};
-    CHECK(same_bits(shape_step(layer, x, dy, batch, kLosses),
-                    shape_step(twin, x, dy, batch, kLosses)));
-  };
-  for (const bool masked : {false, true}) {
-    compare(make_dense<Dense<S>>(21, 18, 5), masked);
-    compare(make_dense<Dense<S>>(21, 7, 11), masked);
-    compare(make_dense<Scaling<S>>(21, 1, 5), masked);
   }
 }
 
@@ -161,46 +109,6 @@ TEST_CASE("with a uniform router the dense layer is the mean of its experts", "[
   });
   CHECK(parameters == 9);
   check_shape_gradients(layer, x);
-}
-
-TEMPLATE_TEST_CASE("the dense layer gives the same bits on any threads and in any batch",
-                   "[layer][dense][bitwise]", float, double) {
-  using S = TestType;
-  const Case c{.t = 61, .d = 40, .masked = true};
-  const std::vector<std::uint8_t> mask = random_mask(c);
-  const Matrix<S> x = random_matrix<S>(c.t, c.d, 1);
-  auto layer = make_dense<Dense<S>>(40, 50, 6);
-  check_shape_threads(layer, x, {}, kLosses);
-  check_shape_threads(layer, x, {.mask = mask}, kLosses);
-  auto scaling = make_dense<Scaling<S>>(40, 1, 6);
-  check_shape_threads(scaling, x, {.mask = mask}, kLosses);
-  const Matrix<S> dy = random_matrix<S>(c.t, c.d, 2);
-  const Step<S> all = shape_step(layer, x, dy);
-  for (const Index size : {1, 2, 9, 40}) {
-    const Index first = (c.t - size) / 2;
-    const Step<S> part = shape_step(layer, Matrix<S>(x.middleRows(first, size)),
-                                    Matrix<S>(dy.middleRows(first, size)));
-    CHECK(same_bits(part.y, all.y.middleRows(first, size)));
-    CHECK(same_bits(part.dx, all.dx.middleRows(first, size)));
-  }
-}
-
-TEMPLATE_TEST_CASE("NaN stays in its token of the dense layer, and padding may hold anything",
-                   "[layer][dense]", float, double) {
-  using S = TestType;
-  const Case c{.t = 20, .d = 9, .masked = true};
-  const std::vector<std::uint8_t> mask = random_mask(c);
-  Matrix<S> x = random_matrix<S>(c.t, c.d, 1);
-  auto layer = make_dense<Dense<S>>(9, 8, 3);
-  auto scaling = make_dense<Scaling<S>>(9, 1, 3);
-  check_shape_padding(layer, x, {.mask = mask}, kLosses);
-  check_shape_padding(scaling, x, {.mask = mask}, kLosses);
-  const Step<S> clean = shape_step(layer, x, x);
-  x(7, 2) = std::numeric_limits<S>::quiet_NaN();
-  const Step<S> spoilt = shape_step(layer, x, clean.y);
-  CHECK(spoilt.y.row(7).array().isNaN().all());
-  CHECK(same_bits(spoilt.y.topRows(7), clean.y.topRows(7)));
-  CHECK(same_bits(spoilt.y.bottomRows(12), clean.y.bottomRows(12)));
 }
 
 TEST_CASE("a dense layer of nothing and of padding alone", "[layer][dense]") {
