@@ -53,18 +53,20 @@ void print(const Row& r, bool csv) {
   std::fflush(stdout);
 }
 
+/// Called with layer and tape before each backward.
+template <class Router, class Gate, class Layer = moe::MoeLayer<float, Router, Gate>>
+using Balancing = std::type_identity_t<std::function<void(Layer&, typename Layer::Tape&)>>;
+
 /// Trains one layer and measures it on the validation text.
 class Comparison {
  public:
   Comparison(const Settings& s, const text::Corpus& corpus, moe::ExecutorRef threads)
       : s_(s), corpus_(corpus), threads_(threads) {}
 
+  /// `balancing(layer, tape)` stands in for the balance and z-loss of other gates.
   template <class GateType, class RouterType = moe::LinearRouter<float>>
-  void run(
-      const std::string& name, typename GateType::Options gate = {},
-      moe::CapacityOptions capacity = {},
-      std::function<void(GateType&, typename moe::MoeLayer<float, RouterType, GateType>::Tape&)>
-          balancing = {}) {
+  void run(const std::string& name, typename GateType::Options gate = {},
+           moe::CapacityOptions capacity = {}, Balancing<RouterType, GateType> balancing = {}) {
     using Layer = moe::MoeLayer<float, RouterType, GateType>;
     using Model = text::ByteModel<text::Block<Layer>>;
     if (text::interrupted()) return;
@@ -72,16 +74,12 @@ class Comparison {
     Layer layer({.model_dim = kModel.model,
                  .hidden_dim = kHidden,
                  .num_experts = s_.experts,
-                 .top_k = s_.top_k,
+                 .top_k = std::is_same_v<GateType, moe::AuctionGate> ? 1 : s_.top_k,
                  .gate = std::move(gate),
                  .capacity = std::move(capacity)},
                 seed);
     typename text::Block<Layer>::Options options;
-    if (balancing) {
-      options.balancing = [f = std::move(balancing)](Layer& l, typename Layer::Tape& tape) {
-        f(l.gate(), tape);
-      };
-    }
+    options.balancing = std::move(balancing);
     Model model(kModel, {std::move(layer), options, threads_}, seed, threads_);
     text::Trainer<Model> trainer(name, model, {.steps = s_.steps, .lr = 6e-3});
     text::ByteBatch batch;
@@ -127,15 +125,16 @@ void compare_all(const Settings& s, Comparison& compare) {
   compare.run<moe::TopKGate, moe::LearnedNoise<moe::LinearRouter<float>>>("top-k, learned noise");
   moe::TopKGate::Options sigmoid{.score = moe::ScoreFunction::sigmoid};
   sigmoid.selection_bias.assign(static_cast<std::size_t>(s.experts), 0.0F);
-  compare.run<moe::TopKGate>("sigmoid, bias balanced", sigmoid, {}, [](auto& gate, auto& tape) {
-    moe::BiasUpdate{.rate = 1e-2}(gate.selection_bias(), tape.plan.demanded);
+  compare.run<moe::TopKGate>("sigmoid, bias balanced", sigmoid, {}, [](auto& layer, auto& tape) {
+    moe::BiasUpdate{.rate = 1e-2}(layer.gate().selection_bias(), tape.plan.demanded);
   });
   if (s.top_k == 2) compare.run<moe::GShardGate>("GShard");
   compare.run<moe::SparseMixerGate>("SparseMixer");
   compare.run<moe::ExpertChoiceGate>("expert choice (not causal)", {}, {}, none);
   compare.run<moe::TopPGate>("top-p");
-  // No z-loss: it pushes logits below the thresholds. Even so few experts stay above theirs without
-  // DynMoE's own auxiliary losses, and an expert that nobody uses does not learn.
+  compare.run<moe::MinPGate>("min-p");
+  // No z-loss: it pushes logits below the thresholds. Even so few experts stay above theirs, and an
+  // expert that nobody uses does not learn.
   compare.run<moe::TopAnyGate<float>>(
       "top-any", {.initial_threshold = -2}, {},
       [](auto&, auto& tape) { tape.add_loss(moe::SwitchLoss{.coefficient = 1e-2}); });
@@ -145,11 +144,12 @@ void compare_all(const Settings& s, Comparison& compare) {
     l1.update(moe::ReluL1Controller::sparsity(tape.routing, tape.batch), k, s.experts);
   });
   compare.run<moe::SinkhornGate>("Sinkhorn", {}, {}, none);
-  compare.run<moe::QuantileGate>("quantile balancing", {}, {}, [](auto& gate, auto& tape) {
+  compare.run<moe::AuctionGate>("auction (K = 1)", {}, {}, none);
+  compare.run<moe::QuantileGate>("quantile balancing", {}, {}, [](auto& layer, auto& tape) {
     const moe::MatrixView<const float> logits(tape.logits.data(), tape.tokens,
                                               tape.routing.num_experts());
-    gate.observe(logits, tape.batch);
-    gate.update();
+    layer.gate().observe(logits, tape.batch);
+    layer.gate().update();
   });
   compare.run<moe::DenseGate>("dense", {}, {}, none);
 }
