@@ -17,9 +17,9 @@ namespace text {
 
 struct AdaptSettings {
   long long steps = 400, more = 200, batch = 512, experts = 4, top_k = 2, seed = 1, threads = 0;
-  std::string fresh;  ///< folder or file of the new domain; empty: Python of this project
+  std::string fresh{};  ///< folder or file of the new domain; empty: Python of this project
   bool help = false;
-  std::vector<std::string> paths;
+  std::vector<std::string> paths{};
 };
 
 constexpr ModelDims kAdaptModel{.window = 12, .embedding = 24, .model = 128};
