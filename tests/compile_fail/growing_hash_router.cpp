@@ -10,7 +10,7 @@
 #if MOE_SHOULD_COMPILE
 using Router = moe::LinearRouter<float>;
 #else
-using Router = moe::HashRouter<moe::LinearRouter<float>>;
+using Router = moe::HashRouter<moe::LinearRouter<float> >;
 #endif
 
 void grow(moe::MoeLayer<float, Router>& layer) { moe::add_expert(layer); }

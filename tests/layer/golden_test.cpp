@@ -93,9 +93,8 @@ TEMPLATE_TEST_CASE("top-3 of SwiGLU experts with balance losses agrees with PyTo
 TEMPLATE_TEST_CASE("top-2 of gpt-oss's clamped SwiGLU experts agrees with PyTorch",
                    "[layer][golden]", float, double) {
   check<TestType, moe::GatedFfn<TestType, moe::ClampedSilu>>(
-      "clamped_top2.txt", {.top_k = 2,
-                           .router = {.bias = true},
-                           .expert = {.bias = true, .clamped = {.limit = 0.9}}});
+      "clamped_top2.txt",
+      {.top_k = 2, .router = {.bias = true}, .expert = {.bias = true, .clamped = {.limit = 0.9}}});
 }
 
 TEMPLATE_TEST_CASE("a Switch layer with capacity and balance losses agrees with PyTorch",
