@@ -8,7 +8,10 @@
 //   Switch's cumsum over the batch · Megatron-LM#7213 micro-batch tokens · #1513 counts after
 //   capacity · #1545 1e-20 hack · #1984 padding counted · Automodel#1408 no gradient at the gate ·
 //   FastMoE (column 0, atomics, 2 w2) · vmoe#218 and davidmrau#9 NaN of CV^2 and of the load ·
-//   lucidrains (shape of the threshold) · jitter in place · epsilons of tiny sums
+//   lucidrains (shape of the threshold) · jitter in place · epsilons of tiny sums ·
+//   the shared expert's sigmoid on the shared output alone
+// transformers#48205 and Megatron-LM#7452 lose gradients between processes; here is one process, and
+// what they have in common with it, experts without rows, is tested below.
 #include "gate/every_gate.hpp"
 #include "moe/layer/presets.hpp"
 #include "moe/loss/bias_update.hpp"
