@@ -42,8 +42,8 @@ struct Attention {
   bool causal = true, rotary = false, interleaved = false;
   std::size_t rotary_dims = 0;
   double base = 10000;
-  Table w_q, w_k, w_v, w_o;
-  Row b_q, b_k, b_v, b_o;
+  Table w_q{}, w_k{}, w_v{}, w_o{};
+  Row b_q{}, b_k{}, b_v{}, b_o{};
 
   Row head_of(const Row& all, std::size_t head) const {
     const auto first = all.begin() + static_cast<std::ptrdiff_t>(head * width);
