@@ -126,6 +126,25 @@ TEST_CASE("Merged experts have the mean of their state", "[train][grow]") {
   train(model, adamw, 3, 2);
 }
 
+TEST_CASE("Experts merged with a share of 0 leave nothing in the state", "[train][grow]") {
+  Model model;
+  moe::add_expert(model.layer);
+  moe::AdamW<double> adamw;
+  train(model, adamw, 0, 3);
+  moe::OptimizerState<double> old = adamw.state();
+  const auto change = moe::merge_experts(model.layer, {0, 1, 2}, {.shares = {0, 0, 5}});
+  moe::OptimizerState<double> without = old;
+  for (auto& one : without.parameters) {
+    if (one.name.find("experts.2.") != std::string::npos) one.first.resize(0, 0);
+  }
+  const std::string name = "blocks.0.moe.experts.0.w_out";
+  moe::follow(adamw.state(), model, change, "blocks.0.moe.");
+  CHECK(
+      same_bits(adamw.state().find(name)->first, old.find("blocks.0.moe.experts.2.w_out")->first));
+  moe::follow(without, model, change, "blocks.0.moe.");  // no other is left: the first
+  CHECK(same_bits(without.find(name)->second, old.find(name)->second));
+}
+
 TEST_CASE("An optimizer that was not told of a change refuses the layer", "[train][misuse]") {
   Model model;
   moe::AdamW<double> adamw;

@@ -35,7 +35,7 @@ void check_state_shape(std::string_view name, const ParameterState<S>& state,
 }
 
 /// State of one expert's parameter `rest`: that of the expert it goes on from, or the mean over those
-/// merged into it. A newcomer starts without.
+/// merged into it, where a share of 0 counts only when no other is left. A newcomer starts without.
 template <class S>
 ParameterState<S> expert_state(OptimizerState<S>& old, const ExpertChange::Origin& from,
                                std::string_view prefix, std::string_view rest) {
@@ -47,7 +47,8 @@ ParameterState<S> expert_state(OptimizerState<S>& old, const ExpertChange::Origi
         std::string(prefix) + "experts." + std::to_string(from.experts[i]) + std::string(rest);
     const ParameterState<S>* one = old.find(name);
     if (one == nullptr || one->first.size() == 0) continue;
-    if (merged.first.size() == 0) {
+    if (merged.first.size() != 0 && from.shares[i] == 0) continue;
+    if (shares == 0) {
       merged = *one;
       shares = from.shares[i];
       continue;
