@@ -131,4 +131,33 @@ TEST_CASE("The fallback expert of the capacity moves with its expert and is not 
   CHECK(layer.capacity().fallback_expert == 0);
 }
 
+TEST_CASE("The capacity's shares follow the experts", "[train][grow][misuse]") {
+  using Shares = std::vector<double>;
+  Plain layer = make([](auto& c) {
+    c.capacity.factor = 1.0;
+    c.capacity.share = {1, 2, 4, 8};
+  });
+  const Matrix<float> x = random_matrix<float>(12, 4, 1);
+  Matrix<float> y(12, 4);
+  const auto shares = [&] {
+    Plain::Workspace workspace;
+    layer.forward(x, y, workspace);
+    return layer.capacity().share;
+  };
+  moe::add_expert(layer, {.from = {1}});
+  CHECK(shares() == Shares{1, 2, 4, 8, 2});
+  moe::add_expert(layer, {.row = moe::RouterRow::fresh});
+  CHECK(shares() == Shares{1, 2, 4, 8, 2, 3.4});
+  moe::remove_expert(layer, 0);
+  CHECK(shares() == Shares{2, 4, 8, 2, 3.4});
+  moe::merge_experts(layer, {0, 2}, {.shares = {1, 3}});
+  CHECK(shares() == Shares{6.5, 4, 2, 3.4});
+
+  moe::CapacityOptions short_of_one = layer.capacity();
+  short_of_one.share.pop_back();
+  layer.set_capacity(short_of_one);
+  CHECK(refusal(layer, [](auto& l) { moe::remove_expert(l, 0); }) ==
+        "moe::remove_expert: the capacity's share has 3 values, the number of experts is 4");
+}
+
 }  // namespace moe_test

@@ -107,9 +107,18 @@ G gate_after(const G& gate, ExpertChange& change) {
   }
 }
 
-/// The capacity rules with the fallback expert where it went.
+/// The capacity rules with every expert's share, and the fallback expert, where they went. A new
+/// expert has the mean share of those it is made of, or of all.
 inline CapacityOptions capacity_after(std::string_view function, CapacityOptions capacity,
                                       const ExpertChange& change) {
+  if (!capacity.share.empty()) {
+    check_size(function, "the capacity's share", std::ssize(capacity.share), "values",
+               "the number of experts", change.before);
+    const auto [least, most] = std::minmax_element(capacity.share.begin(), capacity.share.end());
+    std::vector<double> now = change.values(capacity.share);
+    for (double& share : now) share = std::clamp(share, *least, *most);  // not rounded to 0
+    capacity.share = std::move(now);
+  }
   if (capacity.overflow != Overflow::fallback) return capacity;
   const Index now = change.find(capacity.fallback_expert);
   if (now < 0) {
