@@ -77,6 +77,40 @@ TEST_CASE("While merged, adapters get no gradients and optimizers leave them alo
   adamw.step(layer);
 }
 
+TEST_CASE("A forward and its backward are on one side of merging", "[train][lora][misuse]") {
+  auto layer = adapted_layer<moe::GatedFfn<float>>();
+  const Matrix<float> x = random_matrix<float>(21, 6, 5), dy = random_matrix<float>(21, 6, 6);
+  const Step<float> expected = train_step(layer, x, dy);
+  Matrix<float> y(21, 6), dx(21, 6);
+  decltype(layer)::Tape tape;
+  const auto refusal = [&] { return sentence_of([&] { layer.backward(dy, dx, tape); }); };
+
+  moe::merge_lora(layer);
+  layer.forward(x, y, tape);
+  moe::unmerge_lora(layer);
+  const auto before = parameters_of(layer);
+  CHECK_THAT(refusal(), EndsWith("expert 0 was unmerged since the forward, expected "
+                                 "backward before merge and unmerge"));
+  CHECK(same_bits(parameters_of(layer), before));
+  layer.forward(x, y, tape);
+  moe::merge_lora(layer);
+  CHECK_THAT(refusal(), ContainsSubstring("expert 0 was merged since the forward"));
+  moe::unmerge_lora(layer);
+
+  // There and back again moves the weights, and that is all.
+  layer.visit_parameters([](std::string_view, auto& p) { p.grad.resize(0, 0); });
+  layer.forward(x, y, tape);
+  moe::merge_lora(layer);
+  moe::unmerge_lora(layer);
+  layer.backward(dy, dx, tape);
+  CHECK(same_bits(dx, expected.dx));
+  for (const auto& [name, gradient] : expected.gradient) {
+    layer.visit_parameters([&, &wanted = name, &bits = gradient](std::string_view n, auto& p) {
+      if (n == wanted) CHECK(same_bits(p.grad, bits));
+    });
+  }
+}
+
 TEST_CASE("Experts with adapters work alone, as what they would be merged", "[train][lora]") {
   auto layer = adapted_layer<moe::GatedFfn<double>>();
   auto& expert = layer.expert(1);

@@ -84,18 +84,30 @@ class LoraFfn<FfnExpert<S, Act, IsGated>, IsShared> {
 
   /// The expert's weights for one call; what an adapter changes is made at `room`.
   FfnPointers<const S> adapted_pointers(S* room, LowRankScratch<S>& scratch) const {
-    FfnPointers<const S> p = base().pointers();
+    const FfnPointers<const S> p = pointers_at(room);
     if (merged_) return p;
-    const auto make = [&](const LowRank<S>& adapter, const Parameter<S>& w, const S*& pointer) {
+    const auto make = [&](const LowRank<S>& adapter, const Parameter<S>& w) {
       if (adapter.empty()) return;
       detail::apply_low_rank<S>(w.value, adapter, scale_,
                                 MatrixView<S>(room, w.value.rows(), w.value.cols()), scratch);
-      pointer = room;
-      room += w.value.size();
+      room += adapter.size();
     };
-    make(gate, base().w_gate, p.w_gate);
-    make(in, base().w_in, p.w_in);
-    make(out, base().w_out, p.w_out);
+    make(gate, base().w_gate);
+    make(in, base().w_in);
+    make(out, base().w_out);
+    return p;
+  }
+
+  /// The same later, with what that call made at `room`: the base may have moved in between.
+  FfnPointers<const S> pointers_at(const S* room) const {
+    FfnPointers<const S> p = base().pointers();
+    if (merged_) return p;
+    const auto place = [&](const LowRank<S>& adapter, const S*& pointer) {
+      if (!adapter.empty()) pointer = std::exchange(room, room + adapter.size());
+    };
+    place(gate, p.w_gate);
+    place(in, p.w_in);
+    place(out, p.w_out);
     return p;
   }
 

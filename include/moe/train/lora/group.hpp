@@ -15,8 +15,10 @@ MOE_NAMESPACE_BEGIN
 template <class X, class S>
 concept AdaptedExpert = GroupedExpert<X, S> &&
     requires(const X& expert, S* room, LowRankScratch<S>& scratch) {
+  { expert.merged() } -> std::convertible_to<bool>;
   { expert.adapted_size() } -> std::convertible_to<Index>;
   { expert.adapted_pointers(room, scratch) } -> std::same_as<FfnPointers<const S>>;
+  { expert.pointers_at(room) } -> std::same_as<FfnPointers<const S>>;
 };
 
 /// Memory of one call.
@@ -28,6 +30,9 @@ struct GroupState<X, S> {
   std::vector<FfnPointers<S>> gradients;      ///< [E]
   Buffer<S> adapted;                          ///< weights of the experts that have rows
   std::vector<Index> begin;                   ///< [E], where in `adapted`, -1 without rows
+  FfnShape shape;                             ///< of the experts in the forward
+  std::vector<Index> size;                    ///< [E], of each expert's weights that were made
+  std::vector<std::uint8_t> merged;           ///< [E], in the forward
   std::vector<LowRankScratch<S>> low_rank;    ///< one per thread
   FfnScratch<S> scratch;
   FfnSaved<S> saved;
@@ -38,17 +43,22 @@ struct GroupState<X, S> {
     const Index count = std::ssize(experts);
     weights.resize(experts.size());
     begin.resize(experts.size());
-    Index size = 0, largest = 0;
+    shape = experts.front().shape();
+    size.resize(experts.size());
+    merged.resize(experts.size());
+    Index total = 0, largest = 0;
     for (Index e = 0; e < count; ++e) {
       const auto i = static_cast<std::size_t>(e);
       const Index own = experts[i].adapted_size();
       largest = std::max(largest, own);
-      begin[i] = groups.offset[i + 1] > groups.offset[i] ? std::exchange(size, size + own) : -1;
+      size[i] = own;
+      merged[i] = experts[i].merged();
+      begin[i] = groups.offset[i + 1] > groups.offset[i] ? std::exchange(total, total + own) : -1;
     }
     // Another time other experts have rows.
     adapted.reserve(std::min(count, groups.most()) * largest);
-    adapted.resize(size);
-    const Index threads = detail::useful_threads(executor, 8.0 * static_cast<double>(size));
+    adapted.resize(total);
+    const Index threads = detail::useful_threads(executor, 8.0 * static_cast<double>(total));
     if (std::ssize(low_rank) < executor.size()) {
       low_rank.resize(static_cast<std::size_t>(executor.size()));
     }
@@ -62,7 +72,33 @@ struct GroupState<X, S> {
       }
     });
   }
+
+  /// The same weights, of a base that may have moved since.
+  void find_weights(const std::vector<X>& experts) {
+    for (std::size_t e = 0; e < experts.size(); ++e) {
+      if (begin[e] >= 0) weights[e] = experts[e].pointers_at(adapted.data() + begin[e]);
+    }
+  }
 };
+
+/// Throws std::invalid_argument unless the experts are those of the forward, and merged or not as they
+/// were then.
+template <class X, class S>
+requires AdaptedExpert<X, S>
+void check_group(std::string_view function, const std::vector<X>& experts,
+                 const GroupState<X, S>& state) {
+  detail::check_size(function, "the layer", std::ssize(experts), "experts",
+                     "their number in the forward", std::ssize(state.size));
+  for (std::size_t e = 0; e < experts.size(); ++e) {
+    if (experts[e].merged() != (state.merged[e] != 0)) {
+      detail::fail(function, "expert ", e, " was ", state.merged[e] ? "unmerged" : "merged",
+                   " since the forward, expected backward before merge and unmerge");
+    }
+    if (experts[e].adapted_size() != state.size[e] || experts[e].shape() != state.shape) {
+      detail::fail(function, "expert ", e, " has other shapes than in the forward");
+    }
+  }
+}
 
 template <class X, class S>
 requires AdaptedExpert<X, S>
@@ -74,12 +110,14 @@ void group_forward(const std::vector<X>& experts, const RowGroups<S>& rows, Matr
                  keep ? &state.saved : nullptr, executor, accumulate);
 }
 
-/// With the weights of the forward, which are still there.
+/// With the adapted weights of the forward, which are still there.
 template <class X, class S>
 requires AdaptedExpert<X, S>
 void group_backward(std::vector<X>& experts, const RowGroups<S>& rows, MatrixView<const S> x,
                     MatrixView<const S> dy, MatrixView<S> dx, std::span<S> dweight,
                     GroupState<X, S>& state, ExecutorRef executor) {
+  check_group("moe::group_backward", experts, state);
+  state.find_weights(experts);
   state.gradients.clear();
   for (X& expert : experts) state.gradients.push_back(expert.gradient_pointers());
   const FfnShape shape = experts.front().shape();
