@@ -155,3 +155,20 @@ TEST_CASE("replacing keeps the permissions, and follows a link") {
   CHECK(std::filesystem::status(target).permissions() == std::filesystem::perms::owner_all);
   CHECK(count(folder) == 2);
 }
+
+TEST_CASE("a link to a file that is not there yet is followed, and a loop of links is told") {
+  const TemporaryFolder folder;
+  std::filesystem::create_directory(folder / "sub");
+  std::filesystem::create_symlink("sub/second", folder / "first");
+  std::filesystem::create_symlink("../target", folder / "sub" / "second");
+  SafeTensorsWriter writer(folder / "first", {});
+  writer.finish();
+  CHECK(std::filesystem::is_symlink(folder / "first"));
+  CHECK(std::filesystem::is_symlink(folder / "sub" / "second"));
+  CHECK(std::filesystem::is_regular_file(folder / "target"));
+
+  std::filesystem::create_symlink("loop", folder / "loop");
+  CHECK_THROWS_WITH(SafeTensorsWriter(folder / "loop", {}),
+                    ContainsSubstring((folder / "loop").string() + ": cannot follow the link: "));
+  CHECK(count(folder) == 4);
+}

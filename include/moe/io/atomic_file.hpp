@@ -20,14 +20,10 @@ class AtomicFile {
   AtomicFile() = default;
 
   /// Throws FileError when the folder cannot be written to, or `path` is there and not a regular
-  /// file. A link is followed: the file it names is replaced.
+  /// file. A link is followed: the file it names is replaced, or made where there is none.
   explicit AtomicFile(const std::filesystem::path& path) : path_(path) {
-    std::error_code error;
     if (!path_.has_filename()) detail::fail_file(path_, "names no file");
-    if (std::filesystem::is_symlink(path_, error)) {
-      path_ = std::filesystem::weakly_canonical(path_, error);
-      if (error) detail::fail_file(path, "cannot follow the link: ", error.message());
-    }
+    follow_links();
     struct stat old = {};
     const bool exists = ::stat(path_.c_str(), &old) == 0;
     if (exists && S_ISDIR(old.st_mode)) detail::fail_file(path_, "is a directory, expected a file");
@@ -79,6 +75,19 @@ class AtomicFile {
  private:
   static std::filesystem::path folder_of(const std::filesystem::path& path) {
     return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
+  }
+
+  /// Also to a file that is not there yet, where weakly_canonical() would stop at the link.
+  void follow_links() {
+    constexpr int kMostLinks = 40;  // as Linux
+    const std::filesystem::path link = path_;
+    std::error_code error;
+    for (int n = 0; std::filesystem::is_symlink(path_, error); ++n) {
+      if (n == kMostLinks) error = std::make_error_code(std::errc::too_many_symbolic_link_levels);
+      const auto target = error ? path_ : std::filesystem::read_symlink(path_, error);
+      if (error) detail::fail_file(link, "cannot follow the link: ", error.message());
+      path_ = path_.parent_path() / target;  // an absolute target stands alone
+    }
   }
 
   void open_temporary() {
