@@ -3,9 +3,13 @@
 //
 // Files that do not fit what is to be loaded: the message says what, and nothing is changed.
 #include "io/temporary_folder.hpp"
+#include "moe/gate/sinkhorn.hpp"
 #include "moe/io/layer_file.hpp"
 #include "moe/loss/relu_l1.hpp"
+#include "moe/router/cosine.hpp"
 #include "moe/router/hash.hpp"
+#include "moe/router/logit_cap.hpp"
+#include "moe/router/mlp.hpp"
 #include "support/catch.hpp"
 
 using moe_test::message_of;
@@ -52,6 +56,45 @@ std::filesystem::path altered(const TemporaryFolder& folder, const std::filesyst
   REQUIRE(at != bytes.npos);
   REQUIRE(from.size() == to.size());
   return folder.write("altered.safetensors", bytes.replace(at, from.size(), to));
+}
+
+/// A saved layer with this router, then with its option `name` as the file's number of values, which
+/// some router could have, and as hostile sizes, which must not get as far as the router.
+template <class Router>
+void check_router_size(const std::string& name, typename Router::Options options) {
+  using L = moe::MoeLayer<float, Router>;
+  const TemporaryFolder folder;
+  const auto path = folder / "layer.safetensors";
+  L layer({.model_dim = 3, .hidden_dim = 5, .num_experts = 4, .top_k = 2, .router = options});
+  moe::save_layer(path, layer);
+  moe::load_layer<L>(path);
+  moe::Json about;
+  moe::Index values = 0;
+  {
+    const moe::SafeTensors file(path);
+    about = moe::SavedState::read_about(file);
+    for (const moe::TensorInfo& tensor : file.tensors()) values += tensor.size();
+  }
+  const auto message_for = [&](moe::Index size) {
+    const std::string pointer = "/parts/layer/config/" + name;
+    about.at(moe::Json::json_pointer(pointer)) = size;
+    const moe::Matrix<float> data = moe::Matrix<float>::Zero(1, values);
+    moe::SafeTensorsWriter writer(path, {{"x", moe::Dtype::f32, {values}}},
+                                  {{"moe", about.dump()}});
+    writer.write("x", data);
+    writer.finish();
+    return message_of<moe::FileError>([&] { moe::load_layer<L>(path); });
+  };
+  INFO(name);
+  CHECK_THAT(message_for(values), !ContainsSubstring(" values"));
+  std::string field = "layer." + name;
+  std::replace(field.begin(), field.end(), '/', '.');
+  for (const moe::Index size :
+       {values + 1, moe::Index{1} << 36, std::numeric_limits<moe::Index>::max()}) {
+    CHECK_THAT(message_for(size),
+               ContainsSubstring(path.string() + ": " + field + " is " + std::to_string(size) +
+                                 ", the file has " + std::to_string(values) + " values"));
+  }
 }
 
 }  // namespace
@@ -156,6 +199,29 @@ TEST_CASE("a hostile configuration is refused without a hostile allocation") {
   check(R"(\"parts\":)", R"(\"ports\":)", "lists no parts");
   check(R"("moe":)", R"("mor":)", "has no metadata 'moe'");
   check(R"("layer.router.weight")", R"("layer.router.wEight")", "has no tensor");
+}
+
+TEST_CASE("a hostile size among a router's options is refused before the router is made") {
+  using Mlp = moe::MlpRouter<float>;
+  check_router_size<Mlp>("router/hidden_dim", {.hidden_dim = 6});
+  check_router_size<moe::LogitCap<Mlp>>("router/base/hidden_dim", {.base = {.hidden_dim = 6}});
+  check_router_size<moe::CosineRouter<float>>("router/projection_dim", {.projection_dim = 6});
+  // A seed is no size.
+  check_router_size<moe::HashRouter<moe::UniformRouter<float>>>(
+      "router/vocabulary", {.vocabulary = 9, .seed = std::uint64_t{1} << 63});
+}
+
+TEST_CASE("a gate's limits may be larger than the file") {
+  using L = moe::MoeLayer<float, moe::LinearRouter<float>, moe::SinkhornGate>;
+  const TemporaryFolder folder;
+  L layer({.model_dim = 2,
+           .hidden_dim = 2,
+           .num_experts = 2,
+           .top_k = 1,
+           .gate = {.max_iterations = 1'000'000}});
+  moe::save_layer(folder / "layer.safetensors", layer);
+  CHECK(moe::load_layer<L>(folder / "layer.safetensors").gate().options().max_iterations ==
+        1'000'000);
 }
 
 TEST_CASE("names of parts are checked, and parts that are not there are named") {

@@ -38,16 +38,45 @@ namespace detail {
 
 /// Sizes from a file decide how much is allocated, so they must be plausible: the file holds at least
 /// one value per weight of the experts' smallest matrix.
-inline void check_plausible(const SafeTensors& file, Index model_dim, Index hidden_dim,
-                            Index num_experts) {
-  Index values = 0, needed = 1;
-  for (const TensorInfo& tensor : file.tensors()) values += tensor.size();
+inline void check_plausible(const SafeTensors& file, Index values, Index model_dim,
+                            Index hidden_dim, Index num_experts) {
+  Index needed = 1;
   for (const Index n : {model_dim, hidden_dim, num_experts}) {
     if (n < 0 || __builtin_mul_overflow(needed, n, &needed) || needed > values) {
       fail_file(file.files().front(), "the layer is [model_dim ", model_dim, ", hidden_dim ",
                 hidden_dim, ", num_experts ", num_experts, "], the file has ", values, " values");
     }
   }
+}
+
+/// The same for every size among a part's options, nested ones too: it has at least one value each.
+struct PlausibleOptions {
+  const std::filesystem::path& path;
+  Index values;
+  std::string where;
+
+  template <class T>
+  void operator()(std::string_view name, T& value) const {
+    const std::string full = where + "." + std::string(name);
+    if constexpr (std::is_same_v<T, Index>) {
+      if (value > values) {
+        fail_file(path, full, " is ", value, ", the file has ", values, " values");
+      }
+    } else if constexpr (HasFields<T>) {
+      value.visit(PlausibleOptions{path, values, full});
+    }
+  }
+};
+
+template <class C>
+void check_plausible(const SafeTensors& file, C& config) {
+  Index values = 0;
+  for (const TensorInfo& tensor : file.tensors()) values += tensor.size();
+  check_plausible(file, values, config.model_dim, config.hidden_dim, config.num_experts);
+  // Of the gate nothing: its numbers are limits, as SinkhornGate's max_iterations, not sizes.
+  const PlausibleOptions check{file.files().front(), values, "layer"};
+  check("router", config.router);
+  check("expert", config.expert);
 }
 
 }  // namespace detail
@@ -72,7 +101,7 @@ Layer load_layer(const std::filesystem::path& path) {
   detail::FieldReader reader(path, "layer", part["config"]);
   detail::visit_config(config, reader);
   reader.finish();
-  detail::check_plausible(file, config.model_dim, config.hidden_dim, config.num_experts);
+  detail::check_plausible(file, config);
   try {
     Layer layer(config);
     load_layer_into(path, layer);
