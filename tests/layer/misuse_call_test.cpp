@@ -197,4 +197,23 @@ TEST_CASE("a tape can be moved, and leaves an empty one behind", "[layer][misuse
   s.check_unchanged();
 }
 
+TEST_CASE("backward refuses experts of another shape than the forward's", "[layer][misuse]") {
+  Scene s;
+  Layer wide = make_layer<Layer>({.t = 5, .d = 4, .h = 60, .e = 3, .k = 2});
+  std::swap(s.layer.experts(), wide.experts());
+  CHECK(s.backward(s.dy, s.dx) ==
+        "moe::MoeLayer::backward: the experts are of other kinds or shapes than in the forward");
+  std::swap(s.layer.experts(), wide.experts());
+  s.check_unchanged();
+}
+
+TEST_CASE("sequence lengths whose sum overflows are refused", "[layer][misuse]") {
+  Scene s;
+  constexpr Index kMost = std::numeric_limits<Index>::max();
+  const std::vector<Index> lengths = {kMost, kMost, 7};  // 5 modulo 2^64
+  CHECK(s.forward(s.x, s.y, {.sequence_lengths = lengths}) ==
+        "moe::MoeLayer::forward: the sequence_lengths add up to more than there can be rows of x");
+  s.check_unchanged();
+}
+
 }  // namespace moe_test

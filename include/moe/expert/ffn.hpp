@@ -167,6 +167,9 @@ class FfnExpert {
       detail::fail(kWhere, "the state is empty, expected one forward before each backward");
     }
     check_shapes(kWhere, shape());
+    if (state.saved.shape != shape()) {
+      detail::fail(kWhere, "the expert is of another shape than in the forward");
+    }
     detail::check_shape(kWhere, "in", in, state.kept_rows, shape().model_dim);
     detail::check_shape(kWhere, "dout", dout, state.kept_rows, shape().model_dim);
     detail::check_shape(kWhere, "din", din, state.kept_rows, shape().model_dim);

@@ -132,6 +132,22 @@ void group_backward(std::vector<X>& experts, const RowGroups<S>& rows, MatrixVie
   }
 }
 
+/// Throws std::invalid_argument unless the experts have the kinds and shapes of those whose forward
+/// filled `state`: what it saved fits no others. For layers to ask before they write.
+template <class X, class S>
+void check_group(std::string_view function, const std::vector<X>& experts,
+                 const GroupState<X, S>& state) {
+  bool same;
+  if constexpr (GroupedExpert<X, S>) {
+    same = state.weights.size() == experts.size() && state.saved.shape == experts.front().shape();
+  } else {
+    same = detail::are_runs_of<S>(experts, state.runs.runs);
+  }
+  if (!same) {
+    detail::fail(function, "the experts are of other kinds or shapes than in the forward");
+  }
+}
+
 /// The same with packed experts, for inference.
 template <class S>
 void group_forward(const PackedFfn<S>& experts, const RowGroups<S>& rows, MatrixView<const S> x,
@@ -182,19 +198,13 @@ void experts_forward(const Packed& experts, const Plan& plan, std::span<const S>
   detail::plan_forward(experts, plan, slot_weight, weight_on, x, y, state, false, executor);
 }
 
-/// Adds to dx [T, D] and to the experts' gradients; writes dslot_weight [N]. Throws
-/// std::invalid_argument when experts changed their kinds or shapes since the forward.
+/// Adds to dx [T, D] and to the experts' gradients; writes dslot_weight [N]. The experts are those of
+/// the forward, see check_group.
 template <class X, class S>
 void experts_backward(std::vector<X>& experts, const Plan& plan, std::span<const S> slot_weight,
                       WeightOn weight_on, MatrixView<const S> x, MatrixView<const S> dy,
                       MatrixView<S> dx, std::span<S> dslot_weight, GroupState<X, S>& state,
                       ExecutorRef executor) {
-  if constexpr (!GroupedExpert<X, S>) {
-    if (!detail::are_runs_of<S>(experts, state.runs.runs)) {
-      detail::fail("moe::experts_backward",
-                   "the experts are of other kinds or shapes than in the forward");
-    }
-  }
   if (weight_on == WeightOn::output) {
     group_backward(experts, detail::groups_of_plan(plan, slot_weight), x, dy, dx, dslot_weight,
                    state, executor);

@@ -79,11 +79,11 @@ template <class X, class S>
 void group_forward(const PackedRuns<X, S>& experts, const RowGroups<S>& rows, MatrixView<const S> x,
                    MatrixView<S> y, GroupState<PackedRuns<X, S>, S>& state, bool,
                    ExecutorRef executor, bool accumulate = false) {
-  detail::run_all<X, S>(experts.experts(), experts.runs(), rows, x, y, accumulate, state.runs,
-                        executor, [&](std::size_t i, const RowGroups<S>& group, bool add) {
-                          ffn_forward<S>(experts.ffn(i), group, x, y, state.runs.scratch, executor,
-                                         add);
-                        });
+  detail::run_all<X, S>(
+      experts.experts(), experts.runs(), rows, x, y, accumulate, state.runs,
+      /*keep=*/false, executor, [&](std::size_t i, const RowGroups<S>& group, bool add) {
+        ffn_forward<S>(experts.ffn(i), group, x, y, state.runs.scratch, executor, add);
+      });
 }
 
 MOE_NAMESPACE_END

@@ -91,7 +91,7 @@ void in_place_backward(std::vector<X>& experts, const ExpertRun& run, const RowG
 /// One expert of any type on gathered rows, from row `at` of them on.
 template <class X, class S>
 void rows_forward(const std::vector<X>& experts, Index e, const RowGroups<S>& rows, Index at,
-                  MatrixView<const S> x, MatrixView<S> y, RunsState<X, S>& state,
+                  MatrixView<const S> x, MatrixView<S> y, RunsState<X, S>& state, bool keep,
                   ExecutorRef executor) {
   const ExpertSlots<S> slots = slots_between(rows, e, Range{0, x.rows()});
   const Index d = x.cols(), n = slots.count();
@@ -101,6 +101,7 @@ void rows_forward(const std::vector<X>& experts, Index e, const RowGroups<S>& ro
   for (Index i = 0; i < n; ++i) std::copy_n(x.row(slots.row(i)), d, in.row(i));
   visit_kind(experts[static_cast<std::size_t>(e)], [&]<class K>(const K& expert) {
     auto& memory = state_of<K>(state.states[static_cast<std::size_t>(e)]);
+    if constexpr (requires { memory.keep; }) memory.keep = keep;
     if constexpr (requires { expert.forward(MatrixView<const S>(in), out, memory, executor); }) {
       expert.forward(MatrixView<const S>(in), out, memory, executor);
     } else {
@@ -163,7 +164,7 @@ void collect_gradients(std::vector<X>& experts, const ExpertRun& run, GroupedRun
 template <class X, class S, class Ffn>
 void run_all(const std::vector<X>& experts, std::span<const ExpertRun> runs,
              const RowGroups<S>& rows, MatrixView<const S> x, MatrixView<S> y, bool accumulate,
-             RunsState<X, S>& state, ExecutorRef executor, Ffn&& ffn) {
+             RunsState<X, S>& state, bool keep, ExecutorRef executor, Ffn&& ffn) {
   if (state.grouped.size() < runs.size()) state.grouped.resize(runs.size());
   state.states.resize(experts.size());
   resize_gathered(runs, rows, x.rows(), x.cols(), false, state.gathered);
@@ -176,7 +177,7 @@ void run_all(const std::vector<X>& experts, std::span<const ExpertRun> runs,
       in_place_forward(experts, run, rows, x, y, accumulate, executor);
     } else {
       if (!accumulate) clear_rows(y);
-      rows_forward(experts, run.begin, rows, gathered, x, y, state, executor);
+      rows_forward(experts, run.begin, rows, gathered, x, y, state, keep, executor);
       const Range slots = slots_of(rows, run.begin, run.end);
       gathered += slots.end - slots.begin;
     }
@@ -190,7 +191,7 @@ void runs_forward(const std::vector<X>& experts, const RowGroups<S>& rows, Matri
                   MatrixView<S> y, bool accumulate, RunsState<X, S>& state, bool keep,
                   ExecutorRef executor) {
   find_runs<S>(experts, state.runs);
-  run_all<X, S>(experts, state.runs, rows, x, y, accumulate, state, executor,
+  run_all<X, S>(experts, state.runs, rows, x, y, accumulate, state, keep, executor,
                 [&](std::size_t i, const RowGroups<S>& group, bool add) {
                   const ExpertRun& run = state.runs[i];
                   GroupedRun<S>& memory = state.grouped[i];

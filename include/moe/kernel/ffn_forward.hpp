@@ -27,6 +27,7 @@ template <class S>
 struct FfnSaved {
   Buffer<S> in;
   Buffer<S> gate;
+  FfnShape shape;  ///< of the experts that filled it
 };
 
 namespace detail {
@@ -73,6 +74,7 @@ class FfnForward {
         useful_threads(executor, 2.0 * static_cast<double>(most) * static_cast<double>(d * h)));
     scratch_.work.resize(sizes_.total() * threads);
     if (saved_ != nullptr) {
+      saved_->shape = shape_;
       saved_->in.reserve(most * h);
       saved_->in.resize(n * h);
       if (shape_.gated) {

@@ -106,6 +106,7 @@ class ConcatLayer {
     detail::check_shape(kWhere, "dy", dy, tape.tokens, output_dim());
     detail::check_shape(kWhere, "dx", dx, tape.tokens, model_dim());
     detail::check_no_alias(kWhere, "dy", dy, "dx", dx);
+    check_group(kWhere, experts_, tape.experts);
     tape.layer_id = 0;
     detail::clear_rows(dx);
     const Index d = model_dim(), n = tape.plan.count();

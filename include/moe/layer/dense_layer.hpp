@@ -106,11 +106,7 @@ class DenseLayer {
     detail::check_tape<S>(kWhere, tape, id_.value(), num_experts(), top_k());
     check_parts(kWhere);
     detail::check_backward_shapes<S>(kWhere, dy, dx, tape.tokens, model_dim());
-    if constexpr (!GroupedExpert<ExpertType, S>) {
-      if (!detail::are_runs_of<S>(experts_, tape.experts.runs.runs)) {
-        detail::fail(kWhere, "the experts are of other kinds or shapes than in the forward");
-      }
-    }
+    check_group(kWhere, experts_, tape.experts);
     tape.layer_id = 0;
     for (Index t = 0; t < dx.rows(); ++t) std::fill_n(dx.row(t), dx.cols(), S(0));
     tape.dslot_weight.reserve(tape.tokens * num_experts());

@@ -168,6 +168,7 @@ class HierarchicalLayer {
     detail::check_tape<S>(kWhere, tape, id_.value(), num_groups(), top_k());
     check_parts(kWhere);
     detail::check_backward_shapes<S>(kWhere, dy, dx, tape.tokens, model_dim());
+    check_group(kWhere, groups_, tape.experts);
     tape.layer_id = 0;
     for (Index t = 0; t < dx.rows(); ++t) std::fill_n(dx.row(t), dx.cols(), S(0));
     tape.dslot_weight.reserve(tape.tokens * top_k());

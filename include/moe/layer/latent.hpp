@@ -123,6 +123,7 @@ class LatentLayer {
     detail::check_tape<S>(kWhere, tape, id_.value(), num_experts(), top_k());
     check_parts(kWhere);
     detail::check_backward_shapes<S>(kWhere, dy, dx, tape.tokens, model_dim());
+    check_group(kWhere, experts_, tape.experts);
     tape.layer_id = 0;
     const Index t = tape.tokens, l = latent_dim();
     const MatrixView<const S> z(tape.z.data(), t, l), u(tape.u.data(), t, l);

@@ -15,14 +15,20 @@
 MOE_NAMESPACE_BEGIN
 
 /// A layer where an expert is wanted: beside other kinds in AnyOf, or as the groups of a
-/// HierarchicalLayer, which fills in what each call should know of its rows.
+/// HierarchicalLayer, which fills in what each call should know of its rows. In AnyOf a layer inside
+/// draws its noise by the row it gets, with seed 0: prefer one that draws nothing there.
 template <class S, class LayerType>
 class LayerExpert {
   static_assert(require_layer<LayerType, S>());
+  static_assert(
+      !requires(const LayerType& layer) { layer.output_dim(); },
+      "moe::LayerExpert: the layer's output is wider than its input, expected one of model_dim "
+      "columns");
 
  public:
   /// Memory of one call. The caller may set `batch`, about the rows of this expert alone, and
   /// `keep`; without, rows are nobody's in particular, and every call can be followed by a backward.
+  /// Layers set `keep`: off in inference, where a layer inside is in inference, too.
   struct State {
     typename LayerType::Workspace workspace;
     typename LayerType::Tape tape;

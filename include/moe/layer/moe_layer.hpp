@@ -134,6 +134,7 @@ class MoeLayer {
     detail::check_tape<S>(kWhere, tape, id_.value(), num_experts(), top_k());
     check_parts(kWhere);
     detail::check_backward_shapes<S>(kWhere, dy, dx, tape.tokens, model_dim());
+    check_group(kWhere, experts_, tape.experts);
     tape.layer_id = 0;
     for (Index t = 0; t < dx.rows(); ++t) std::fill_n(dx.row(t), dx.cols(), S(0));
 

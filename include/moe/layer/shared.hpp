@@ -43,6 +43,10 @@ class SharedLayer {
   using S = Scalar;
   static_assert(require_layer<LayerType, S>());
   static_assert(
+      !requires(const LayerType& layer) { layer.output_dim(); },
+      "moe::SharedLayer: the layer's output is wider than its input, expected one of model_dim "
+      "columns");
+  static_assert(
       Expert<ExpertType, S>,
       "moe::SharedLayer: the shared expert needs State, forward(in, out, state) const, "
       "backward(in, dout, din, state) and visit_parameters(f); see moe/expert/expert.hpp");
@@ -124,6 +128,7 @@ class SharedLayer {
     check_shared(kWhere);
     detail::check_shape(kWhere, "dy", dy, tape.shared_rows.tokens(), model_dim());
     detail::check_shape(kWhere, "dx", dx, tape.shared_rows.tokens(), model_dim());
+    check_group(kWhere, shared_, tape.shared_expert);
     layer_.backward(dy, dx, static_cast<typename LayerType::Tape&>(tape));
     tape.shared_id = 0;
     const MatrixView<const S> x = kept_x(tape);

@@ -193,6 +193,7 @@ class SoftLayer {
     detail::check_size(kWhere, "the tape", tape.mix.weights.slots, "slots", "phi's number of rows",
                        scores_.slots());
     detail::check_backward_shapes<S>(kWhere, dy, dx, tape.tokens, model_dim());
+    check_group(kWhere, experts_, tape.experts);
   }
 
   static MatrixView<S> zeroed(Buffer<S>& buffer, Index rows, Index cols) {

@@ -69,6 +69,30 @@ TEST_CASE("a layer as one of a sparse layer's experts", "[layer][gradient]") {
         "moe::MoeLayer::forward: a layer inside has 4 columns, the model_dim around it is 5");
 }
 
+TEST_CASE("a layer inside a layer is in inference when that is", "[layer][hierarchical]") {
+  moe::MoeLayer<double>::Config config{
+      .model_dim = 5, .hidden_dim = 4, .num_experts = 2, .top_k = 1};
+  config.capacity.factor = 0.5;
+  config.capacity.evaluation_factor = std::numeric_limits<double>::infinity();
+  std::vector<Any> experts;
+  experts.emplace_back(Nested(moe::MoeLayer<double>(config, 8)));
+  moe::Random random(3);
+  const moe::MoeLayer<double, moe::LinearRouter<double>, moe::DenseGate, Any> layer(
+      moe::LinearRouter<double>({.model_dim = 5, .num_experts = 1}, {}, random),
+      moe::DenseGate({.num_experts = 1, .top_k = 1}, {}), std::move(experts));
+  const moe::MoeLayer<double> alone(config, 8);
+  const Matrix<double> x = random_matrix<double>(16, 5, 1);
+  Matrix<double> y(16, 5), expected(16, 5), training(16, 5);
+  moe::MoeLayer<double>::Workspace workspace;
+  alone.forward(x, expected, workspace);  // drops nothing
+  std::remove_cvref_t<decltype(layer)>::Workspace outer;
+  std::remove_cvref_t<decltype(layer)>::Tape tape;
+  layer.forward(x, y, outer);
+  CHECK(same_bits(y, expected));
+  layer.forward(x, training, tape);
+  CHECK_FALSE(same_bits(training, expected));
+}
+
 TEST_CASE("every layer shape in a transformer block", "[layer][block][gradient]") {
   const std::vector<Index> lengths = {3, 4};
   const moe::Batch batch{.sequence_lengths = lengths};
