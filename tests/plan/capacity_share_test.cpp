@@ -79,6 +79,15 @@ TEST_CASE("a group of tokens has the shares of its own capacity", "[plan][capaci
   CHECK(plan.token[1] == 4);
 }
 
+TEST_CASE("capacity shares whose sum overflows are still shares", "[plan][capacity]") {
+  std::vector<Index> limit, expected;
+  moe::expert_capacities({.factor = 1, .share = {1, 1}}, 6, 1, 2, true, expected);
+  moe::expert_capacities({.factor = 1, .share = {1.5e308, 1.5e308}}, 6, 1, 2, true, limit);
+  CHECK(limit == expected);
+  moe::expert_capacities({.factor = 1, .share = {1.5e308, 1}}, 0, 1, 2, true, limit);
+  CHECK(limit == std::vector<Index>{0, 0});
+}
+
 TEST_CASE("capacity shares must be positive, and one for each expert", "[plan][capacity]") {
   CHECK(sentence_of([] {
           moe::check_capacity("f", {.share = {1, 0}});

@@ -4,6 +4,8 @@
 // What layers share before their experts run: x [T, D] -> logits -> Routing -> Plan, and the checks.
 #pragma once
 
+#include <limits>
+
 #include "moe/core/executor.hpp"
 #include "moe/expert/group.hpp"
 #include "moe/plan/combine.hpp"
@@ -67,6 +69,10 @@ void check_routing_parts(std::string_view function, const RouterType& router, co
                num_experts);
   }
   check_capacity(function, capacity);
+  if (!capacity.share.empty()) {
+    check_size(function, "the capacity's share", std::ssize(capacity.share), "values",
+               "the number of experts", num_experts);
+  }
 }
 
 /// Lengths of sequences, when there are any, are not negative and add up to T.
@@ -75,6 +81,9 @@ inline void check_sequences(std::string_view function, const Batch& batch, Index
   Index sum = 0;
   for (const Index length : batch.sequence_lengths) {
     if (length < 0) fail(function, "a sequence length is ", length, ", expected at least 0");
+    if (length > std::numeric_limits<Index>::max() - sum) {
+      fail(function, "the sequence_lengths add up to more than there can be rows of x");
+    }
     sum += length;
   }
   check_size(function, "the sum of sequence_lengths", sum, "tokens", "the number of rows of x",

@@ -196,7 +196,7 @@ inline Index expert_capacity(const CapacityOptions& options, Index tokens, Index
       detail::capacity_share(formula, *factor * scale, static_cast<double>(tokens),
                              static_cast<double>(top_k), static_cast<double>(experts), own);
   const double capacity = std::ceil(std::max(share, minimum) / multiple) * multiple;
-  return capacity >= 0x1p62 ? kNoLimit : static_cast<Index>(capacity);
+  return capacity < 0x1p62 ? static_cast<Index>(capacity) : kNoLimit;
 }
 
 /// The same for each expert, to `limit` [E]; returns the largest. Throws std::invalid_argument unless
@@ -209,11 +209,13 @@ inline Index expert_capacities(const CapacityOptions& options, Index tokens, Ind
   if (options.share.empty()) return equal;
   detail::check_size("moe::make_plan", "capacity share", std::ssize(options.share), "values",
                      "the number of experts", experts);
+  // Of the largest share: the sum of what is finite need not be.
+  const double most = *std::max_element(options.share.begin(), options.share.end());
   double sum = 0;
-  for (const double share : options.share) sum += share;
+  for (const double share : options.share) sum += share / most;
   Index largest = 0;
   for (std::size_t e = 0; e < size; ++e) {
-    const double scale = static_cast<double>(experts) * options.share[e] / sum;
+    const double scale = static_cast<double>(experts) * (options.share[e] / most) / sum;
     limit[e] = expert_capacity(options, tokens, top_k, experts, training, scale);
     largest = std::max(largest, limit[e]);
   }
