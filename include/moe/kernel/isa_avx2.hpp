@@ -15,7 +15,7 @@
 #if MOE_HAVE_X86
 #include <immintrin.h>
 
-MOE_TARGET_BEGIN("avx2,fma,f16c,bmi,bmi2")
+MOE_TARGET_BEGIN("avx2,fma,bmi,bmi2")
 #define MOE_ISA avx2_kernels
 #include "moe/kernel/vec_avx2-inl.hpp"
 

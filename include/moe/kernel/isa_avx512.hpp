@@ -16,7 +16,7 @@
 #if MOE_HAVE_X86
 #include <immintrin.h>
 
-MOE_TARGET_BEGIN("avx2,fma,f16c,bmi,bmi2,avx512f,avx512bw,avx512dq,avx512vl")
+MOE_TARGET_BEGIN("avx2,fma,bmi,bmi2,avx512f,avx512bw,avx512dq,avx512vl")
 #define MOE_ISA avx512_kernels
 #include "moe/kernel/vec_avx512-inl.hpp"
 

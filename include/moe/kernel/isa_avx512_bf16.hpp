@@ -7,7 +7,7 @@
 #include "moe/kernel/isa_avx512.hpp"
 
 #if MOE_HAVE_X86
-MOE_TARGET_BEGIN("avx2,fma,f16c,bmi,bmi2,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")
+MOE_TARGET_BEGIN("avx2,fma,bmi,bmi2,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")
 #define MOE_ISA avx512_bf16_kernels
 // clang-format off
 #include "moe/kernel/vec_avx512-inl.hpp"
