@@ -97,6 +97,8 @@ TEMPLATE_TEST_CASE("a linear map agrees with the textbook loop on every instruct
     }
     check_against_double(LinearCase<TestType>(401, 35, 300, 1));
     check_against_double(LinearCase<TestType>(3, 600, 1030, 0));
+    // Several blocks of rows and several slices: deeper than kc, more rows than mc.
+    check_against_double(LinearCase<TestType>(401, 40, 1030, 0));
   }
 }
 

@@ -119,7 +119,7 @@ void expert_queries_backward(std::vector<AttentionExpert<S>>& experts, const Pla
                                     dquery.middle_rows(first, rows), din.middle_rows(first, rows),
                                     slots.product, executor);
   });
-  dispatch_backward<S>(din, plan, dx);
+  dispatch_backward<S>(din, plan, dx, executor);
 }
 
 /// Writes y: what a token's experts make of what their queries found, weighted and added up.
@@ -134,7 +134,7 @@ void expert_outputs(const std::vector<AttentionExpert<S>>& experts, const Plan& 
     linear_forward<S>(seen.middle_rows(first, rows), experts[e].w_o.value, nullptr,
                       out.middle_rows(first, rows), slots.product, executor);
   });
-  combine<S>(out, plan, slot_weight, y);
+  combine<S>(out, plan, slot_weight, y, executor);
 }
 
 /// Writes dfound and dslot_weight, adds to the experts' gradients.
@@ -148,7 +148,7 @@ void expert_outputs_backward(std::vector<AttentionExpert<S>>& experts, const Pla
   const MatrixView<const S> seen(slots.seen.data(), plan.count(), width);
   const MatrixView<S> dout = detail::resize_slots(plan, slots.dout, dy.cols());
   const MatrixView<S> dseen = detail::resize_slots(plan, slots.dwidth, width);
-  combine_backward<S>(dy, out, plan, slot_weight, dout, dslot_weight);
+  combine_backward<S>(dy, out, plan, slot_weight, dout, dslot_weight, executor);
   slots.dwidth.fill(S(0));
   detail::for_each_expert(plan, [&](std::size_t e, Index first, Index rows) {
     detail::linear_backward_into<S>(experts[e].w_o, nullptr, seen.middle_rows(first, rows),
