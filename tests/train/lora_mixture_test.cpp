@@ -91,4 +91,30 @@ TEST_CASE("A mixture needs an expert and a base", "[train][lora][misuse]") {
         "moe::LoraFfn: base is null, expected an FFN");
 }
 
+TEST_CASE("A layer does not grow or shrink while merged", "[train][lora][grow][misuse]") {
+  auto layer = adapted_layer<moe::GatedFfn<double>>();
+  const auto apart = parameters_of(layer);
+  moe::merge_lora(layer);
+  const auto before = parameters_of(layer);
+  const std::string router =
+      "the router's adapter is merged into its weights, expected unmerge() or unmerge_lora() first";
+  const std::string expert =
+      "the expert's adapters are merged into its weights, expected unmerge() or unmerge_lora() "
+      "first";
+  CHECK(sentence_of([&] { moe::remove_expert(layer, 0); }) == "moe::remove_expert: " + router);
+  CHECK(sentence_of([&] { moe::add_expert(layer, layer.expert(0)); }) ==
+        "moe::add_expert: " + router);
+  CHECK(sentence_of([&] { moe::add_expert(layer); }) == "moe::draw_anew: " + expert);
+  CHECK(sentence_of([&] { moe::add_expert(layer, {.from = {2}}); }) ==
+        "moe::add_expert: " + expert);
+  CHECK(sentence_of([&] { moe::merge_experts(layer, {1, 2}); }) == "moe::merge_experts: " + expert);
+  CHECK(same_bits(parameters_of(layer), before));
+  moe::unmerge_lora(layer);
+  CHECK(same_bits(parameters_of(layer), apart));
+  moe::remove_expert(layer, 0);
+  moe::merge_lora(layer);
+  moe::unmerge_lora(layer);
+  CHECK(layer.router().base.weight.value.rows() == 3);
+}
+
 }  // namespace moe_test

@@ -124,10 +124,14 @@ void draw_anew(FfnExpert<S, Act, IsGated>& expert, Random& random) {
 
 /// The weights of `experts`, `shares` of each (sum 1), in the kind of the first:
 /// w_0 + sum share_i (w_i - w_0), so the mean of equal experts is that expert, bit by bit. Throws
-/// std::invalid_argument when their parameters differ in number or shape.
+/// std::invalid_argument when their parameters differ in number or shape, or one says that it cannot
+/// be copied now (check_growth).
 template <class S, class X>
 X mean_expert(std::string_view function, std::span<X* const> experts,
               std::span<const double> shares) {
+  if constexpr (requires(const X& expert) { expert.check_growth(function); }) {
+    for (const X* expert : experts) expert->check_growth(function);
+  }
   X mean = *experts[0];
   if constexpr (requires { mean.check_mean(function); }) {
     if (experts.size() > 1) mean.check_mean(function);

@@ -229,6 +229,15 @@ class LoraFfn<FfnExpert<S, Act, IsGated>, IsShared> {
     }
   }
 
+  /// Throws std::invalid_argument while merged: the original weights that merge kept are not those of
+  /// an expert made of this one.
+  void check_growth(std::string_view function) const {
+    if (!merged_) return;
+    detail::fail(function,
+                 "the expert's adapters are merged into its weights, expected unmerge() or ",
+                 "unmerge_lora() first");
+  }
+
   /// Throws std::invalid_argument: a mean over parameters is not what is wanted here.
   void check_mean(std::string_view function) const {
     if (gate.empty() && in.empty() && out.empty()) return;
@@ -276,9 +285,10 @@ class LoraFfn<FfnExpert<S, Act, IsGated>, IsShared> {
 template <class F>
 using SharedLoraFfn = LoraFfn<F, true>;
 
-/// Fresh adapters: random A, zero B.
+/// Fresh adapters: random A, zero B. Throws std::invalid_argument while merged.
 template <class F, bool IsShared>
 void draw_anew(LoraFfn<F, IsShared>& expert, Random& random) {
+  expert.check_growth("moe::draw_anew");
   for (auto* adapter : {&expert.gate, &expert.in, &expert.out}) {
     if (adapter->empty()) continue;
     adapter->a.init_uniform(random, adapter->a.value.cols());

@@ -82,6 +82,15 @@ class LoraRouter : public RouterWrapper<LinearRouter<S>> {
     return name == "lora.a" ? ExpertAxis::none : LinearRouter<S>::expert_axis(name);
   }
 
+  /// Throws std::invalid_argument while merged: the original weights that merge kept have the experts of
+  /// then.
+  void check_growth(std::string_view function) const {
+    if (!merged_) return;
+    detail::fail(function,
+                 "the router's adapter is merged into its weights, expected unmerge() or ",
+                 "unmerge_lora() first");
+  }
+
   /// The base under its own names, then "lora.a" and "lora.b".
   template <class F>
   void visit_parameters(F&& f) {
