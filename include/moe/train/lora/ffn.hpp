@@ -82,6 +82,14 @@ class LoraFfn<FfnExpert<S, Act, IsGated>, IsShared> {
   /// Values that adapted_pointers writes.
   Index adapted_size() const { return merged_ ? 0 : gate.size() + in.size() + out.size(); }
 
+  /// What adapted_pointers needs of its scratch.
+  detail::LowRankSizes adapted_scratch() const {
+    using Sizes = detail::LowRankSizes;
+    if (merged_) return {};
+    return Sizes::largest(detail::apply_sizes(gate),
+                          Sizes::largest(detail::apply_sizes(in), detail::apply_sizes(out)));
+  }
+
   /// The expert's weights for one call; what an adapter changes is made at `room`.
   FfnPointers<const S> adapted_pointers(S* room, LowRankScratch<S>& scratch) const {
     const FfnPointers<const S> p = pointers_at(room);
@@ -141,6 +149,15 @@ class LoraFfn<FfnExpert<S, Act, IsGated>, IsShared> {
     detail::low_rank_gradients<S>(gate, scale_, x, {dgate, h}, n, scratch, executor);
     detail::low_rank_gradients<S>(in, scale_, x, {din, h}, n, scratch, executor);
     detail::low_rank_gradients<S>(out, scale_, {hidden, h}, dy, n, scratch, executor);
+  }
+
+  /// Memory for adapter_gradients of up to `rows` rows.
+  void reserve_gradients(Index rows, LowRankScratch<S>& scratch,
+                         const ExecutorRef& executor) const {
+    if (merged_) return;
+    for (const LowRank<S>* adapter : {&gate, &in, &out}) {
+      detail::reserve_gradients(*adapter, rows, scratch, executor);
+    }
   }
 
   /// out [n, D] from in [n, D], this expert alone.

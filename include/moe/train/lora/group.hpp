@@ -18,6 +18,7 @@ concept AdaptedExpert = GroupedExpert<X, S> &&
   { expert.merged() } -> std::convertible_to<bool>;
   { expert.adapted_size() } -> std::convertible_to<Index>;
   { expert.adapted_pointers(room, scratch) } -> std::same_as<FfnPointers<const S>>;
+  { expert.adapted_scratch() } -> std::same_as<detail::LowRankSizes>;
   { expert.pointers_at(room) } -> std::same_as<FfnPointers<const S>>;
 };
 
@@ -47,22 +48,31 @@ struct GroupState<X, S> {
     size.resize(experts.size());
     merged.resize(experts.size());
     Index total = 0, largest = 0;
+    detail::LowRankSizes sizes;
     for (Index e = 0; e < count; ++e) {
       const auto i = static_cast<std::size_t>(e);
       const Index own = experts[i].adapted_size();
       largest = std::max(largest, own);
+      sizes = detail::LowRankSizes::largest(sizes, experts[i].adapted_scratch());
       size[i] = own;
       merged[i] = experts[i].merged();
       begin[i] = groups.offset[i + 1] > groups.offset[i] ? std::exchange(total, total + own) : -1;
     }
-    // Another time other experts have rows.
-    adapted.reserve(std::min(count, groups.most()) * largest);
+    // Another time other experts have rows, by other threads.
+    const auto threads_for = [&](Index values) {
+      return detail::useful_threads(executor, 8.0 * static_cast<double>(values));
+    };
+    const Index most = std::min(count, groups.most()) * largest;
+    adapted.reserve(most);
     adapted.resize(total);
-    const Index threads = detail::useful_threads(executor, 8.0 * static_cast<double>(total));
     if (std::ssize(low_rank) < executor.size()) {
       low_rank.resize(static_cast<std::size_t>(executor.size()));
     }
-    detail::run_threads(executor, threads, [&](Index thread, Index n) {
+    for (Index i = 0; i < threads_for(most); ++i) {
+      low_rank[static_cast<std::size_t>(i)].scaled.reserve(sizes.scaled);
+      low_rank[static_cast<std::size_t>(i)].work.reserve(sizes.work);
+    }
+    detail::run_threads(executor, threads_for(total), [&](Index thread, Index n) {
       for (Index e = thread; e < count; e += n) {
         const auto i = static_cast<std::size_t>(e);
         weights[i] = begin[i] < 0
@@ -120,6 +130,8 @@ void group_backward(std::vector<X>& experts, const RowGroups<S>& rows, MatrixVie
   state.find_weights(experts);
   state.gradients.clear();
   for (X& expert : experts) state.gradients.push_back(expert.gradient_pointers());
+  const Index most = rows.rows_per_expert(x.rows());
+  for (const X& expert : experts) expert.reserve_gradients(most, state.low_rank[0], executor);
   const FfnShape shape = experts.front().shape();
   ffn_backward<S>(shape, rows, state.weights, x, state.saved, dy, dx, state.gradients, dweight,
                   state.scratch, executor);

@@ -76,6 +76,22 @@ struct LowRankScratch {
 
 namespace detail {
 
+/// Values that apply_low_rank needs.
+struct LowRankSizes {
+  Index scaled = 0, work = 0;
+
+  static LowRankSizes largest(const LowRankSizes& p, const LowRankSizes& q) {
+    return {std::max(p.scaled, q.scaled), std::max(p.work, q.work)};
+  }
+};
+
+template <class S>
+LowRankSizes apply_sizes(const LowRank<S>& adapter) {
+  if (adapter.empty()) return {};
+  return {adapter.b.value.size(),
+          scratch_for(kernels<S>(), adapter.b.value.rows(), adapter.a.value.rows()).total()};
+}
+
 /// n rows as they lie: row i begins at data + (index ? index[i] : i) * stride.
 template <class S>
 struct LyingRows {
@@ -105,6 +121,25 @@ void apply_low_rank(MatrixView<const S> w, const LowRank<S>& adapter, double sca
   panels.cols = inputs;
   multiply_store<S>({.data = scaled.data(), .stride = rank}, outputs, rank, panels, nullptr, to,
                     /*accumulate=*/true, scratch.work, {});
+}
+
+/// Memory for low_rank_gradients of up to `rows` rows.
+template <class S>
+void reserve_gradients(const LowRank<S>& adapter, Index rows, LowRankScratch<S>& scratch,
+                       const ExecutorRef& executor) {
+  if (adapter.empty()) return;
+  const Index rank = adapter.a.value.rows(), inputs = adapter.a.value.cols(),
+              outputs = adapter.b.value.rows();
+  const auto reserve = [&](Index height, Index depth, Index width) {
+    const Index threads =
+        useful_threads(executor, static_cast<double>(height) * static_cast<double>(depth * width));
+    scratch.work.reserve(scratch_for(kernels<S>(), height, depth).total() * threads);
+  };
+  scratch.narrow.reserve(rows * rank);
+  reserve(rows, inputs, rank);
+  reserve(outputs, rows, rank);
+  reserve(rows, outputs, rank);
+  reserve(rank, rows, inputs);
 }
 
 /// narrow [n, r] = scale * rows [n, depth] times r columns of `panels`.
