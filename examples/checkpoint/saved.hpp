@@ -27,6 +27,9 @@ using KnownLayers =
              Linear<moe::Ffn<float, moe::Relu>>, Linear<moe::Ffn<float, moe::Gelu>>,
              Linear<moe::Ffn<float, moe::Silu>>>;
 
+/// A text from a file on one line, fit for a terminal: quoted, all but plain ASCII escaped.
+inline std::string shown(const std::string& text) { return moe::Json(text).dump(-1, ' ', true); }
+
 /// use(layer) with the file's layer. Throws moe::FileError when its type is none of the list.
 template <class Use, class... Layers>
 void with_saved_layer(const std::filesystem::path& path, TypeList<Layers...>, Use&& use) {
@@ -40,7 +43,9 @@ void with_saved_layer(const std::filesystem::path& path, TypeList<Layers...>, Us
     use(moe::load_layer<L>(path));
   };
   (attempt(TypeList<Layers>{}), ...);
-  if (!found) throw moe::FileError(path.string() + ": the layer is " + type + "; known:" + known);
+  if (!found) {
+    throw moe::FileError(path.string() + ": the layer is " + shown(type) + "; known:" + known);
+  }
 }
 
 /// What is in the file: its parts and tensors.
@@ -48,12 +53,12 @@ inline void print_saved_info(const std::filesystem::path& path) {
   const moe::SafeTensors file(path);
   const moe::Json about = moe::SavedState::read_about(file);
   for (const auto& [name, part] : about["parts"].items()) {
-    std::printf("%s\n", (name + ": " + part.dump(2)).c_str());
+    std::printf("%s\n", (shown(name) + ": " + part.dump(2, ' ', true)).c_str());
   }
   double bytes = 0;
   for (const moe::TensorInfo& tensor : file.tensors()) {
     bytes += static_cast<double>(tensor.bytes.size());
-    std::printf("%-48s %-8s %s\n", tensor.name.c_str(),
+    std::printf("%-48s %-8s %s\n", shown(tensor.name).c_str(),
                 std::string(moe::dtype_name(tensor.dtype)).c_str(),
                 moe::shape_text(tensor.shape).c_str());
   }

@@ -193,7 +193,8 @@ TEST_CASE("a hostile configuration is refused without a hostile allocation") {
   check(R"(\"scale\":1.0)", R"(\"scalf\":1.0)", "layer.gate has 'scalf', which this version");
   check(R"(\"score\":\"softmax\")", R"(\"score\":\"softmix\")", "expected a name of ScoreFunction");
   check(R"(\"score\":\"softmax\")", R"(\"top_k\":\"softmax\")", "which this version does not know");
-  check(R"(\"type\":\"MoeLayer)", R"(\"type\":\"XoeLayer)", "the layer is XoeLayer<float");
+  check(R"(\"type\":\"MoeLayer)", R"(\"type\":\"XoeLayer)", "the layer is 'XoeLayer<float");
+  check(R"(\"type\":\"MoeLayer)", R"(\"type\":\"\\u001B[)", "the layer is '\\x1b[<float");
   check(R"(\"format\":1)", R"(\"format\":2)", "has format 2, this version reads up to 1");
   check(R"(\"format\":1)", R"(\"formal\":1)", "has no format number");
   check(R"(\"parts\":)", R"(\"ports\":)", "lists no parts");

@@ -22,7 +22,7 @@ void load_layer_into(const std::filesystem::path& path, Layer& layer,
   SavedState().add("layer", layer).load(path, options);
 }
 
-/// The type of the file's part "layer", as type_label names it.
+/// The type of the file's part "layer", as type_label names it; any text when the file is hostile.
 inline std::string saved_layer_type(const std::filesystem::path& path) {
   const SafeTensors file(path);
   const Json about = SavedState::read_about(file);
@@ -91,7 +91,8 @@ Layer load_layer(const std::filesystem::path& path) {
       "use moe::load_layer_into");
   const std::string type = saved_layer_type(path);
   if (type != type_label<Layer>()) {
-    detail::fail_file(path, "the layer is ", type, ", expected ", type_label<Layer>());
+    detail::fail_file(path, "the layer is ", detail::in_quotes(type), ", expected '",
+                      type_label<Layer>(), "'");
   }
   const SafeTensors file(path);
   const Json about = SavedState::read_about(file);
