@@ -134,6 +134,22 @@ TEST_CASE("Experts with adapters work alone, as what they would be merged", "[tr
         "moe::LoraFfn::backward: the state is empty, expected one forward before each backward");
 }
 
+TEST_CASE("An expert alone refuses a backward that does not fit", "[train][lora][misuse]") {
+  auto layer = adapted_layer<moe::GatedFfn<double>>();
+  auto& expert = layer.expert(1);
+  Matrix<double> x = random_matrix<double>(11, 6, 5);
+  const Matrix<double> dy = random_matrix<double>(11, 6, 6), before = x;
+  Matrix<double> y(11, 6), dx(11, 6);
+  typename std::remove_cvref_t<decltype(expert)>::State state;
+  expert.forward(x, y, state);
+  CHECK(sentence_of([&] { expert.backward(x, dy, x, state); }) ==
+        "moe::LoraFfn::backward: din shares memory with in, expected separate matrices");
+  CHECK(same_bits(x, before));
+  expert.out.b.value.resize(5, 3);
+  CHECK(sentence_of([&] { expert.backward(x, dy, dx, state); }) ==
+        "moe::LoraFfn::backward: the adapter of w_out is [5, 3] [3, 10], expected [6, 3] [3, 10]");
+}
+
 TEST_CASE("Bad adapters are refused", "[train][lora][misuse]") {
   using Ffn = moe::GatedFfn<float>;
   CHECK(sentence_of([] { moe::add_lora(plain_layer<Ffn>(), {.experts = {.rank = -1}}); }) ==

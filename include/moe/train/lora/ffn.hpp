@@ -175,7 +175,8 @@ class LoraFfn<FfnExpert<S, Act, IsGated>, IsShared> {
     state.base.kept_rows = rows.rows();
   }
 
-  /// Writes din [n, D] and adds to the gradients; follows one forward, whose state it consumes.
+  /// Writes din [n, D] and adds to the gradients; follows one forward, whose state it consumes. Throws
+  /// std::invalid_argument as FfnExpert::backward does; nothing is then changed.
   void backward(MatrixView<const S> rows, MatrixView<const S> dout, MatrixView<S> din, State& state,
                 ExecutorRef executor = {}) {
     constexpr auto* kWhere = "moe::LoraFfn::backward";
@@ -183,9 +184,11 @@ class LoraFfn<FfnExpert<S, Act, IsGated>, IsShared> {
     if (kept.kept_rows < 0) {
       detail::fail(kWhere, "the state is empty, expected one forward before each backward");
     }
+    check_shapes(kWhere, shape());
     detail::check_shape(kWhere, "in", rows, kept.kept_rows, shape().model_dim);
     detail::check_shape(kWhere, "dout", dout, kept.kept_rows, shape().model_dim);
     detail::check_shape(kWhere, "din", din, kept.kept_rows, shape().model_dim);
+    detail::check_no_alias(kWhere, "in", rows, "din", din);
     detail::check_no_alias(kWhere, "dout", dout, "din", din);
     kept.kept_rows = -1;
     const auto weights =
