@@ -72,6 +72,22 @@ TEST_CASE("train_only freezes the rest", "[train]") {
         std::set<std::string>{"router.weight", "router.bias", "experts.2.w_out"});
 }
 
+TEST_CASE("train_only keeps the gradients of what goes on, and counts it once", "[train]") {
+  Layer layer = make_layer<Layer>(kCase);
+  const auto all =
+      train_step(layer, random_matrix<double>(12, 5, 3), random_matrix<double>(12, 5, 4)).gradient;
+  const Index values = moe::train_only(layer, {"experts.1", "experts.*.w_in", "experts.1.w_in"});
+  CHECK(values == moe::trainable_count(layer));
+  layer.visit_parameters([&](std::string_view name, auto& p) {
+    INFO(name);
+    if (p.trainable) {
+      CHECK(same_bits(p.grad, all.at(std::string(name))));
+    } else {
+      CHECK(p.grad.size() == 0);
+    }
+  });
+}
+
 TEST_CASE("A part that is nowhere is refused and nothing is frozen", "[train][misuse]") {
   Layer layer = make_layer<Layer>(kCase);
   CHECK(sentence_of([&] { moe::freeze(layer, "expert"); }) ==

@@ -61,8 +61,9 @@ Index unfreeze(M& module, std::string_view part = {}) {
   return set_trainable(module, part, true);
 }
 
-/// Freezes everything but `parts`: train_only(layer, {"router", "experts.4"}). Throws
-/// std::invalid_argument, and changes nothing, when one of them names nothing.
+/// Freezes everything but `parts`: train_only(layer, {"router", "experts.4"}). What trained before and
+/// goes on keeps its gradient. Returns how many values train. Throws std::invalid_argument, and changes
+/// nothing, when one of the parts names nothing.
 template <class M>
 Index train_only(M& module, std::initializer_list<std::string_view> parts) {
   for (const std::string_view part : parts) {
@@ -71,9 +72,16 @@ Index train_only(M& module, std::initializer_list<std::string_view> parts) {
         [&](std::string_view name, auto&) { found = found || names_parameter(part, name); });
     if (!found) detail::fail("moe::train_only", "no parameter is named \"", part, "\"");
   }
-  freeze(module);
   Index values = 0;
-  for (const std::string_view part : parts) values += unfreeze(module, part);
+  module.visit_parameters([&](std::string_view name, auto& p) {
+    p.trainable = std::any_of(parts.begin(), parts.end(),
+                              [&](std::string_view part) { return names_parameter(part, name); });
+    if (p.trainable) {
+      values += p.value.size();
+    } else {
+      p.grad.resize(0, 0);
+    }
+  });
   return values;
 }
 
