@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: MIT
 #include <functional>
 
+#include "moe/expert/any_of.hpp"
+#include "moe/expert/identity.hpp"
 #include "moe/router/logit_cap.hpp"
 #include "moe/router/mlp.hpp"
 #include "moe/train/grow.hpp"
@@ -108,11 +110,44 @@ TEST_CASE("A map of another layer's logits is refused", "[train][grow][misuse]")
 TEST_CASE("An expert of another shape is refused", "[train][grow][misuse]") {
   Plain layer = make();
   moe::Random random(1, 1);
-  const moe::Ffn<float> wide({4, 7, 1, 1}, {}, random), biased({4, 6, 1, 1}, {true}, random);
+  const moe::Ffn<float> thick({4, 7, 1, 1}, {}, random), wide({5, 6, 1, 1}, {}, random);
+  CHECK(refusal(layer, [&](auto& l) { moe::add_expert(l, thick); }) ==
+        "moe::add_expert: the expert has 7 hidden values, hidden_dim of expert 0 is 6");
   CHECK(refusal(layer, [&](auto& l) { moe::add_expert(l, wide); }) ==
-        "moe::add_expert: a parameter of the expert is [7, 4], expected [6, 4]");
-  CHECK(refusal(layer, [&](auto& l) { moe::add_expert(l, biased); }) ==
-        "moe::add_expert: the expert has 4 parameters, their number in expert 0 is 2");
+        "moe::add_expert: the expert has 5 columns, the router's model_dim is 4");
+
+  using Clamped = moe::GatedFfn<float, moe::ClampedSilu>;
+  using ClampedLayer = moe::MoeLayer<float, moe::LinearRouter<float>, moe::TopKGate, Clamped>;
+  ClampedLayer clamped = make<ClampedLayer>();
+  Clamped other = clamped.expert(0);
+  other.clamped.limit = 3;
+  CHECK(refusal(clamped, [&](auto& l) { moe::add_expert(l, other); }) ==
+        "moe::add_expert: the expert has other numbers of its clamped SwiGLU than expert 0");
+}
+
+TEST_CASE("A layer takes what it would have taken from the start", "[train][grow]") {
+  const Matrix<float> x = random_matrix<float>(12, 4, 1);
+  Matrix<float> y(12, 4);
+  moe::Random random(1, 1);
+  Plain plain = make();
+  moe::add_expert(plain, moe::Ffn<float>({4, 6, 1, 1}, {true}, random));  // with a bias
+  Plain::Workspace workspace;
+  plain.forward(x, y, workspace);
+
+  using Any = moe::AnyOf<float, moe::Ffn<float>, moe::IdentityExpert<float>>;
+  using Mixed = moe::MoeLayer<float, moe::LinearRouter<float>, moe::TopKGate, Any>;
+  const moe::Ffn<float> ffn({4, 6, 1, 1}, {}, random), thick({4, 7, 1, 1}, {}, random),
+      wide({5, 6, 1, 1}, {}, random);
+  Mixed layer(moe::LinearRouter<float>({4, 6, 3, 2}, {}, random), moe::TopKGate({4, 6, 3, 2}, {}),
+              {ffn, ffn, moe::IdentityExpert<float>()});
+  moe::add_expert(layer, moe::IdentityExpert<float>());
+  CHECK(refusal(layer, [&](auto& l) { moe::add_expert(l, wide); }) ==
+        "moe::add_expert: the expert has 5 columns, the router's model_dim is 4");
+  moe::add_expert(layer, thick);
+  CHECK(layer.num_experts() == 5);
+  Mixed::Workspace mixed;
+  layer.forward(x, y, mixed);
+  CHECK(y.allFinite());
 }
 
 TEST_CASE("The fallback expert of the capacity moves with its expert and is not removed",

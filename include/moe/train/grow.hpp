@@ -28,13 +28,13 @@ ExpertChange add_expert(Layer& layer, const NewExpert& how = {}) {
   return detail::add_made_expert(layer, std::move(expert), how, std::move(shares), random);
 }
 
-/// The same with an expert the caller made, or trained alone; `how.from` then only says whose router
-/// row and gate state it starts with.
+/// The same with an expert the caller made, or trained alone, of any shape the layer would have been
+/// built with; `how.from` then only says whose router row and gate state it starts with.
 template <class Layer>
 ExpertChange add_expert(Layer& layer, detail::expert_of<Layer> expert, const NewExpert& how = {}) {
   Random random(how.seed, static_cast<std::uint64_t>(layer.num_experts()) + 1);
   std::vector<double> shares = detail::equal_shares("moe::add_expert", layer, how.from);
-  detail::check_like_first<typename Layer::Scalar>("moe::add_expert", layer.expert(0), expert);
+  detail::check_fits("moe::add_expert", layer, expert);
   return detail::add_made_expert(layer, std::move(expert), how, std::move(shares), random);
 }
 

@@ -11,6 +11,7 @@
 #include "moe/core/error.hpp"
 #include "moe/core/parameter.hpp"
 #include "moe/expert/ffn.hpp"
+#include "moe/layer/parts.hpp"
 
 MOE_NAMESPACE_BEGIN
 namespace detail {
@@ -47,15 +48,21 @@ void add_towards(std::string_view function, X& mean, const X& first, X& other, d
   }
 }
 
-/// Throws unless `expert` has parameters of the number and shapes of `first`.
-template <class S, class X>
-void check_like_first(std::string_view function, X& first, X& expert) {
-  const auto expected = parameters_in_order<S>(first), given = parameters_in_order<S>(expert);
-  check_size(function, "the expert", std::ssize(given), "parameters", "their number in expert 0",
-             std::ssize(expected));
-  for (std::size_t i = 0; i < given.size(); ++i) {
-    check_shape<const S>(function, "a parameter of the expert", given[i]->value,
-                         expected[i]->value.rows(), expected[i]->value.cols());
+/// Throws unless `layer` would take `expert` beside those it has, by the rule of check_experts: FFNs for
+/// the grouped kernels are alike, experts of several kinds as wide as the layer.
+template <class Layer, class X>
+void check_fits(std::string_view function, const Layer& layer, const X& expert) {
+  using S = typename Layer::Scalar;
+  visit_kind(expert, [&](const auto& held) {
+    check_expert<S>(function, "the expert", held, "the router's model_dim", layer.model_dim());
+  });
+  if constexpr (GroupedExpert<X, S>) {
+    const FfnShape shape = expert.shape(), first = layer.expert(0).shape();
+    check_size(function, "the expert", shape.hidden_dim, "hidden values", "hidden_dim of expert 0",
+               first.hidden_dim);
+    if (shape.clamped != first.clamped) {
+      fail(function, "the expert has other numbers of its clamped SwiGLU than expert 0");
+    }
   }
 }
 
