@@ -56,7 +56,7 @@ class FileLimit {
 TEST_CASE("a full disk leaves the old file whole") {
   const TemporaryFolder folder;
   const auto path = folder.write("x.safetensors", "old");
-  for (const ::rlim_t bytes : {0, 100, 1000, 5000}) {  // in the header, in "a", in "b"
+  for (const ::rlim_t bytes : {0u, 100u, 1000u, 5000u}) {  // in the header, in "a", in "b"
     std::string message;
     {
       const FileLimit limit(bytes);

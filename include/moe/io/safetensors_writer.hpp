@@ -107,8 +107,9 @@ class SafeTensorsWriter {
   void place() {
     order_.resize(specs_.size());
     std::iota(order_.begin(), order_.end(), std::size_t{0});
-    std::stable_sort(order_.begin(), order_.end(), [&](std::size_t a, std::size_t b) {
-      return dtype_size(specs_[a].dtype) > dtype_size(specs_[b].dtype);
+    std::sort(order_.begin(), order_.end(), [&](std::size_t a, std::size_t b) {
+      const auto wide_a = dtype_size(specs_[a].dtype), wide_b = dtype_size(specs_[b].dtype);
+      return wide_a != wide_b ? wide_a > wide_b : a < b;
     });
     places_.resize(specs_.size());
     Index at = 0;
