@@ -66,10 +66,10 @@ void check_experts(std::string_view function, const std::vector<ExpertType>& exp
         fail(function, "expert ", e, " is [", shape.hidden_dim, ", ", shape.model_dim,
              "], expected [", first.hidden_dim, ", ", first.model_dim, "] as expert 0");
       }
+      experts[e].check_shapes(function, first);
       if (shape.clamped != first.clamped) {
         fail(function, "expert ", e, " has other numbers of its clamped SwiGLU than expert 0");
       }
-      experts[e].check_shapes(function, first);
     }
   } else {
     for (std::size_t e = 0; e < experts.size(); ++e) {
