@@ -13,6 +13,7 @@
 #include "moe/block/record.hpp"
 #include "moe/block/rotary.hpp"
 #include "moe/gate/top_k.hpp"
+#include "moe/layer/parts.hpp"
 #include "moe/router/linear.hpp"
 
 MOE_NAMESPACE_BEGIN
@@ -70,7 +71,9 @@ class AttentionMoe {
   /// Random weights; the same seed gives the same layer. Throws std::invalid_argument on sizes below
   /// 1, K > E, a bad capacity, an odd number of rotated values, or a gate that weighs the input.
   explicit AttentionMoe(const Config& config, std::uint64_t seed = 0)
-      : config_(config), router_(make_router(config, seed)), gate_(config.dims(), config.gate) {
+      : config_(config),
+        router_(detail::make_router<RouterType>(config.dims(), config.router, seed)),
+        gate_(config.dims(), config.gate) {
     check_config();
     const Index d = config.model_dim, a = width();
     Random shared(seed, static_cast<std::uint64_t>(config.num_experts) + 1);
@@ -167,11 +170,6 @@ class AttentionMoe {
 
  private:
   static constexpr auto* kWhere = "moe::AttentionMoe";
-
-  static RouterType make_router(const Config& config, std::uint64_t seed) {
-    Random random(seed, 0);
-    return RouterType(config.dims(), config.router, random);
-  }
 
   /// A.
   Index width() const { return config_.heads_per_expert * config_.head_dim; }

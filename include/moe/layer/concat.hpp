@@ -59,7 +59,8 @@ class ConcatLayer {
   /// A new layer with random weights; the same seed gives the same layer. Throws
   /// std::invalid_argument on sizes below 1, K > E, or a bad option of a part.
   explicit ConcatLayer(const Config& config, std::uint64_t seed = 0)
-      : ConcatLayer{make_router(config, seed), GateType(config.dims(), config.gate),
+      : ConcatLayer{detail::make_router<RouterType>(config.dims(), config.router, seed),
+                    GateType(config.dims(), config.gate),
                     detail::make_experts<ExpertType>(config.dims(), config.expert,
                                                      config.num_experts, seed),
                     config.capacity} {}
@@ -132,8 +133,8 @@ class ConcatLayer {
     for (Index s = 0; s < n; ++s) {
       const auto i = static_cast<std::size_t>(s);
       dweight[i] = detail::kernels<S>().dot(out.row(s), place(dy, origin[i]), d);
-      detail::add_scaled(din.row(s), S(1), dx.row(tape.plan.token[i]), d);
     }
+    dispatch_backward<S>(din, tape.plan, dx, tape.executor);
     route_backward<S>(router_, gate_, tape, dx);
   }
 
@@ -152,11 +153,6 @@ class ConcatLayer {
   }
 
  private:
-  static RouterType make_router(const Config& config, std::uint64_t seed) {
-    Random random(seed, 0);
-    return RouterType(config.dims(), config.router, random);
-  }
-
   void check_parts(std::string_view function) const {
     detail::check_routing_parts(function, router_, gate_, num_experts(), capacity_);
     detail::check_experts<S>(function, experts_, "the router's model_dim", model_dim());
@@ -188,9 +184,7 @@ class ConcatLayer {
     ws.rows.out.reserve(most * d);
     ws.rows.resize_unit_weights(n, most);
     const MatrixView<S> in = ws.rows.in.resize(n, d), out = ws.rows.out.resize(n, d);
-    for (Index s = 0; s < n; ++s) {
-      std::copy_n(x.row(ws.plan.token[static_cast<std::size_t>(s)]), d, in.row(s));
-    }
+    dispatch<S>(x, ws.plan, in, ws.executor);
     group_forward(experts_, detail::groups_of_slots(ws.plan, ws.rows), MatrixView<const S>(in), out,
                   ws.experts, keep, ws.executor);
     detail::clear_rows(y);

@@ -63,7 +63,8 @@ class DenseLayer {
   /// A new layer with random weights; the same seed gives the same layer, and the weights of a
   /// MoeLayer with that seed. Throws std::invalid_argument on sizes below 1.
   explicit DenseLayer(const Config& config, std::uint64_t seed = 0)
-      : DenseLayer{make_router(config, seed), DenseGate(config.dims(), config.gate),
+      : DenseLayer{detail::make_router<RouterType>(config.dims(), config.router, seed),
+                   DenseGate(config.dims(), config.gate),
                    detail::make_experts<ExpertType>(config.dims(), config.expert,
                                                     config.num_experts, seed)} {}
 
@@ -108,7 +109,7 @@ class DenseLayer {
     detail::check_backward_shapes<S>(kWhere, dy, dx, tape.tokens, model_dim());
     check_group(kWhere, experts_, tape.experts);
     tape.layer_id = 0;
-    for (Index t = 0; t < dx.rows(); ++t) std::fill_n(dx.row(t), dx.cols(), S(0));
+    detail::clear_rows(dx);
     tape.dslot_weight.reserve(tape.tokens * num_experts());
     tape.dslot_weight.resize(tape.plan.count());
     group_backward<ExpertType, S>(experts_, rows_of(tape), tape.kept_x(model_dim()), dy, dx,
@@ -132,11 +133,6 @@ class DenseLayer {
   }
 
  private:
-  static RouterType make_router(const Config& config, std::uint64_t seed) {
-    Random random(seed, 0);
-    return RouterType(config.dims(), config.router, random);
-  }
-
   void check_parts(std::string_view function) const {
     detail::check_routing_parts(function, router_, gate_, num_experts(), {});
     detail::check_experts<S>(function, experts_, "the router's model_dim", model_dim());

@@ -11,6 +11,7 @@
 #include "moe/layer/group_batches.hpp"
 #include "moe/layer/layer_expert.hpp"
 #include "moe/layer/moe_layer.hpp"
+#include "moe/layer/parts.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -120,8 +121,9 @@ class HierarchicalLayer {
   /// std::invalid_argument on sizes below 1, more groups per token than groups, or what the group's
   /// constructor refuses.
   explicit HierarchicalLayer(const Config& config, std::uint64_t seed = 0)
-      : HierarchicalLayer{make_router(config, seed), GateType(config.dims(), config.gate),
-                          make_groups(config, seed), config.capacity} {}
+      : HierarchicalLayer{detail::make_router<RouterType>(config.dims(), config.router, seed),
+                          GateType(config.dims(), config.gate), make_groups(config, seed),
+                          config.capacity} {}
 
   /// A layer from its parts. Throws std::invalid_argument when they do not fit one another.
   HierarchicalLayer(RouterType router, GateType gate, std::vector<GroupType> groups,
@@ -170,7 +172,7 @@ class HierarchicalLayer {
     detail::check_backward_shapes<S>(kWhere, dy, dx, tape.tokens, model_dim());
     check_group(kWhere, groups_, tape.experts);
     tape.layer_id = 0;
-    for (Index t = 0; t < dx.rows(); ++t) std::fill_n(dx.row(t), dx.cols(), S(0));
+    detail::clear_rows(dx);
     tape.dslot_weight.reserve(tape.tokens * top_k());
     tape.dslot_weight.resize(tape.plan.count());
     experts_backward<Inner, S>(groups_, tape.plan, tape.slot_weight.span(), weight_on(gate_),
@@ -200,10 +202,6 @@ class HierarchicalLayer {
   }
 
  private:
-  static RouterType make_router(const Config& config, std::uint64_t seed) {
-    Random random(seed, 0);
-    return RouterType(config.dims(), config.router, random);
-  }
   static std::vector<GroupType> make_groups(const Config& config, std::uint64_t seed) {
     typename GroupType::Config inner = config.group;
     if (inner.model_dim == 0) inner.model_dim = config.model_dim;

@@ -165,8 +165,7 @@ class LatentLayer {
  private:
   static RouterType make_router(const Config& config, std::uint64_t seed) {
     detail::check_positive("moe::LatentLayer", "latent_dim", config.latent_dim);
-    Random random(seed, 0);
-    return RouterType(config.dims(), config.router, random);
+    return detail::make_router<RouterType>(config.dims(), config.router, seed);
   }
   static Parameter<S> make_projection(Index rows, Index cols, std::uint64_t seed,
                                       std::uint64_t stream) {

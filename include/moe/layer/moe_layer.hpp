@@ -71,7 +71,8 @@ class MoeLayer {
   /// A new layer with random weights; the same seed gives the same layer. Throws
   /// std::invalid_argument on sizes below 1, K > E, or a bad capacity factor.
   explicit MoeLayer(const Config& config, std::uint64_t seed = 0)
-      : MoeLayer{make_router(config, seed), make_gate(config),
+      : MoeLayer{detail::make_router<RouterType>(config.dims(), config.router, seed),
+                 make_gate(config),
                  detail::make_experts<ExpertType>(config.dims(), config.expert, config.num_experts,
                                                   seed),
                  config.capacity} {}  // braces: router first, so that the first mistake is named
@@ -136,7 +137,7 @@ class MoeLayer {
     detail::check_backward_shapes<S>(kWhere, dy, dx, tape.tokens, model_dim());
     check_group(kWhere, experts_, tape.experts);
     tape.layer_id = 0;
-    for (Index t = 0; t < dx.rows(); ++t) std::fill_n(dx.row(t), dx.cols(), S(0));
+    detail::clear_rows(dx);
 
     tape.dslot_weight.reserve(tape.tokens * top_k());
     tape.dslot_weight.resize(tape.plan.count());
@@ -164,10 +165,6 @@ class MoeLayer {
   }
 
  private:
-  static RouterType make_router(const Config& config, std::uint64_t seed) {
-    Random random(seed, 0);
-    return RouterType(config.dims(), config.router, random);
-  }
   static GateType make_gate(const Config& config) { return GateType(config.dims(), config.gate); }
 
   void check_parts(std::string_view function) const {

@@ -15,6 +15,14 @@
 MOE_NAMESPACE_BEGIN
 namespace detail {
 
+/// A router with random weights, from stream 0 of the seed.
+template <class RouterType>
+RouterType make_router(const Dims& dims, const options_of<RouterType>& options,
+                       std::uint64_t seed) {
+  Random random(seed, 0);
+  return RouterType(dims, options, random);
+}
+
 /// `count` experts with random weights, expert e from stream e + 1 of the seed: stream 0 is the
 /// router's. Options that are a list of experts (ExpertMix) say of which kind each is; throws
 /// std::invalid_argument unless there are `count` of them.
