@@ -90,6 +90,20 @@ inline void check_sequences(std::string_view function, const Batch& batch, Index
              tokens);
 }
 
+/// What a batch says must be said of all of its tokens.
+inline void check_batch(std::string_view function, const Batch& batch, Index tokens) {
+  const auto check_span = [&](std::string_view what, std::size_t size) {
+    if (size != 0) {
+      check_size(function, what, static_cast<Index>(size), "values", "the number of tokens",
+                 tokens);
+    }
+  };
+  check_span("mask", batch.mask.size());
+  check_span("token_ids", batch.token_ids.size());
+  check_span("token_places", batch.token_places.size());
+  check_sequences(function, batch, tokens);
+}
+
 /// The checks of every layer's forward, before anything is written.
 template <class S>
 void check_forward(std::string_view function, Index model_dim, MatrixView<const S> x,
@@ -97,16 +111,7 @@ void check_forward(std::string_view function, Index model_dim, MatrixView<const 
   check_size(function, "x", x.cols(), "columns", "the layer's model_dim", model_dim);
   check_shape(function, "y", y, x.rows(), model_dim);
   check_no_alias(function, "x", x, "y", y);
-  const auto check_span = [&](std::string_view what, std::size_t size) {
-    if (size != 0) {
-      check_size(function, what, static_cast<Index>(size), "values", "the number of tokens",
-                 x.rows());
-    }
-  };
-  check_span("mask", batch.mask.size());
-  check_span("token_ids", batch.token_ids.size());
-  check_span("token_places", batch.token_places.size());
-  check_sequences(function, batch, x.rows());
+  check_batch(function, batch, x.rows());
 }
 
 /// A tape must wait for the layer that filled it.
