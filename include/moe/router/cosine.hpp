@@ -95,6 +95,18 @@ class CosineRouter {
   Index num_experts() const { return experts.value.rows(); }
   const Options& options() const { return options_; }
 
+  /// Throws std::invalid_argument unless all parameters fit the projection.
+  void check_shapes(std::string_view function) const {
+    const Index r = projection.value.rows();
+    detail::check_shape<const S>(function, "the router's experts", experts.value, num_experts(), r);
+    if (!bias.empty()) {
+      detail::check_shape<const S>(function, "the router's bias", bias.value, 1, r);
+    }
+    if (!temperature.empty()) {
+      detail::check_shape<const S>(function, "the router's temperature", temperature.value, 1, 1);
+    }
+  }
+
   /// Gives every expert row the length `expert_norm`. X-MoE does this in each step: it leaves the
   /// logits as they are and keeps the experts' gradients from shrinking. Call after the optimizer.
   /// Does nothing when `expert_norm` is 0.

@@ -72,7 +72,8 @@ class HashRouter : public RouterWrapper<Base> {
       : RouterWrapper<Base>(dims, options.base, random),
         table_(options.table),
         vocabulary_(options.vocabulary),
-        k_(dims.top_k) {
+        k_(dims.top_k),
+        experts_(dims.num_experts) {
     constexpr auto* kWhere = "moe::HashRouter";
     detail::check_positive(kWhere, "vocabulary", vocabulary_);
     detail::check_positive(kWhere, "top_k", k_);
@@ -91,6 +92,13 @@ class HashRouter : public RouterWrapper<Base> {
   Index vocabulary() const { return vocabulary_; }
   /// [V, K]: experts of every token id.
   MatrixView<const std::int32_t> table() const { return {table_.data(), vocabulary_, k_}; }
+
+  /// Throws std::invalid_argument unless Base's parameters fit one another and the table.
+  void check_shapes(std::string_view function) const {
+    RouterWrapper<Base>::check_shapes(function);
+    detail::check_size(function, "the router", num_experts(), "outputs",
+                       "the number of experts in its table", experts_);
+  }
 
   /// As it was made; the table, which may be large, is state.
   Options options() const {
@@ -184,6 +192,7 @@ class HashRouter : public RouterWrapper<Base> {
   std::vector<std::int32_t> table_;
   Index vocabulary_ = 0;
   Index k_ = 0;
+  Index experts_ = 0;  ///< that the table may name
 };
 
 MOE_NAMESPACE_END

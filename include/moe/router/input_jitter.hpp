@@ -73,6 +73,7 @@ class InputJitter : public RouterWrapper<Base> {
     detail::check_router_backward("moe::InputJitter::backward", *this, x, dlogits, dx);
     detail::check_router_state("moe::InputJitter::backward", state.factor.size(), x.size());
     const MatrixView<const Scalar> input(state.input.data(), x.rows(), x.cols());
+    if (dx.empty()) return base.backward(input, dlogits, dx, state, executor);
     const MatrixView<Scalar> dinput = state.dinput.resize(x.rows(), x.cols());
     state.dinput.fill(Scalar(0));
     base.backward(input, dlogits, dinput, state, executor);

@@ -61,8 +61,16 @@ class LearnedNoise : public RouterWrapper<Base> {
 
   Options options() const { return {detail::options_behind(base), floor_}; }
 
+  /// Throws std::invalid_argument unless Base's parameters fit one another, and Wn fits Base.
+  void check_shapes(std::string_view function) const {
+    RouterWrapper<Base>::check_shapes(function);
+    detail::check_shape<const S>(function, "the router's noise_weight", noise_weight.value,
+                                 num_experts(), this->model_dim());
+  }
+
   void forward(MatrixView<const S> x, MatrixView<S> logits, const Batch& batch, State& state,
                ExecutorRef executor) const {
+    detail::check_router_forward("moe::LearnedNoise::forward", *this, x, logits, batch);
     base.forward(x, logits, batch, state, executor);
     state.noise.resize(x.rows(), num_experts());
     state.noise.clean.eigen() = logits.eigen();

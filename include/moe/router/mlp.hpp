@@ -68,6 +68,15 @@ class MlpRouter {
   Index model_dim() const { return w_in.value.cols(); }
   Index num_experts() const { return w_out.value.rows(); }
 
+  /// Throws std::invalid_argument unless w_out takes what w_in gives, and w_previous is [E, E].
+  void check_shapes(std::string_view function) const {
+    const Index e = num_experts();
+    detail::check_shape<const S>(function, "the router's w_out", w_out.value, e, w_in.value.rows());
+    if (!w_previous.empty()) {
+      detail::check_shape<const S>(function, "the router's w_previous", w_previous.value, e, e);
+    }
+  }
+
   /// Takes state.previous_logits and clears it. Throws std::invalid_argument when that is not
   /// [T, E] or the router has no map for it.
   void forward(MatrixView<const S> x, MatrixView<S> logits, const Batch& batch, State& state,

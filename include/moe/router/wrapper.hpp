@@ -48,6 +48,11 @@ struct RouterWrapper {
   Index model_dim() const { return base.model_dim(); }
   Index num_experts() const { return base.num_experts(); }
 
+  /// Throws std::invalid_argument unless Base's parameters fit one another.
+  void check_shapes(std::string_view function) const {
+    detail::check_router_shapes(function, base);
+  }
+
   template <class F>
   void visit_parameters(F&& f) {
     base.visit_parameters(f);
