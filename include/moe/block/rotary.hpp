@@ -19,6 +19,14 @@ struct RotaryOptions {
   Index dims = 0;            ///< the first so many values of a head turn; 0: all. Even
   bool interleaved = false;  ///< pairs (2i, 2i + 1) as in the paper, else (i, i + dims / 2) as in
                              ///< GPT-NeoX and Llama's Hugging Face weights
+
+  /// Every field by name: see moe/io/layer_config.hpp.
+  template <class F>
+  void visit(F&& f) {
+    f("base", base);
+    f("dims", dims);
+    f("interleaved", interleaved);
+  }
 };
 
 /// The angles' cosines and sines, computed once for the longest sequence seen.

@@ -90,6 +90,7 @@ class SoftLayer {
   Index model_dim() const { return scores_.model_dim(); }
   Index num_experts() const { return static_cast<Index>(experts_.size()); }
   Index slots() const { return scores_.slots() / num_experts(); }  ///< P
+  double noise_stddev() const { return noise_stddev_; }
   SoftScores<S>& scores() { return scores_; }
   const SoftScores<S>& scores() const { return scores_; }
   ExpertType& expert(Index e) { return experts_.at(static_cast<std::size_t>(e)); }

@@ -24,9 +24,21 @@ class AdamW {
     double beta2 = 0.999;
     double eps = 1e-8;
     double weight_decay = 1e-2;
+
+    /// Every field by name: see moe/io/layer_config.hpp.
+    template <class F>
+    void visit(F&& f) {
+      f("lr", lr);
+      f("beta1", beta1);
+      f("beta2", beta2);
+      f("eps", eps);
+      f("weight_decay", weight_decay);
+    }
   };
 
   explicit AdamW(const Options& options = {}) : options_(options) {}
+
+  const Options& options() const { return options_; }
 
   /// Calls of step.
   Index steps() const { return state_.steps; }
@@ -43,7 +55,7 @@ class AdamW {
   }
   template <class M>
   void step(M& module, double lr) {
-    state_.check(module, "moe::AdamW::step");
+    state_.check(module, "moe::AdamW::step", /*with_second=*/true);
     ++state_.steps;
     std::size_t i = 0;
     module.visit_parameters([&](std::string_view, Parameter<S>& p) {

@@ -17,9 +17,19 @@ class Sgd {
     double lr = 1e-2;
     double momentum = 0;
     double weight_decay = 0;
+
+    /// Every field by name: see moe/io/layer_config.hpp.
+    template <class F>
+    void visit(F&& f) {
+      f("lr", lr);
+      f("momentum", momentum);
+      f("weight_decay", weight_decay);
+    }
   };
 
   explicit Sgd(const Options& options = {}) : options_(options) {}
+
+  const Options& options() const { return options_; }
 
   /// One step with the learning rate of the options, or with `lr` from a schedule. Throws
   /// std::invalid_argument when the parameters are not those of the first step.

@@ -32,6 +32,13 @@ class LoraFfn<FfnExpert<S, Act, IsGated>, IsShared> {
   struct Options {
     typename Base::Options base{};
     LoraOptions lora{};
+
+    /// Every field by name: see moe/io/layer_config.hpp.
+    template <class F>
+    void visit(F&& f) {
+      f("base", base);
+      f("lora", lora);
+    }
   };
 
   /// Memory of a call on this expert alone.
@@ -69,7 +76,8 @@ class LoraFfn<FfnExpert<S, Act, IsGated>, IsShared> {
       return base_;
     }
   }
-  double scale() const { return scale_; }
+  Options options() const { return {detail::options_behind(base()), lora_}; }
+  double scale() const { return lora_.scale(); }
   FfnShape shape() const { return base().shape(); }
 
   void check_shapes(std::string_view function, const FfnShape& expected) const {
@@ -96,7 +104,7 @@ class LoraFfn<FfnExpert<S, Act, IsGated>, IsShared> {
     if (merged_) return p;
     const auto make = [&](const LowRank<S>& adapter, const Parameter<S>& w) {
       if (adapter.empty()) return;
-      detail::apply_low_rank<S>(w.value, adapter, scale_,
+      detail::apply_low_rank<S>(w.value, adapter, scale(),
                                 MatrixView<S>(room, w.value.rows(), w.value.cols()), scratch);
       room += adapter.size();
     };
@@ -146,9 +154,9 @@ class LoraFfn<FfnExpert<S, Act, IsGated>, IsShared> {
                          LowRankScratch<S>& scratch, const ExecutorRef& executor) {
     if (merged_) return;
     const Index h = shape().hidden_dim;
-    detail::low_rank_gradients<S>(gate, scale_, x, {dgate, h}, n, scratch, executor);
-    detail::low_rank_gradients<S>(in, scale_, x, {din, h}, n, scratch, executor);
-    detail::low_rank_gradients<S>(out, scale_, {hidden, h}, dy, n, scratch, executor);
+    detail::low_rank_gradients<S>(gate, scale(), x, {dgate, h}, n, scratch, executor);
+    detail::low_rank_gradients<S>(in, scale(), x, {din, h}, n, scratch, executor);
+    detail::low_rank_gradients<S>(out, scale(), {hidden, h}, dy, n, scratch, executor);
   }
 
   /// Memory for adapter_gradients of up to `rows` rows.
@@ -214,12 +222,24 @@ class LoraFfn<FfnExpert<S, Act, IsGated>, IsShared> {
   /// The FFN that computes the same, bit by bit, without adapters.
   Base merged_ffn() const {
     LoraFfn<Base> own;
-    own.take(base(), gate, in, out, scale_, merged_);
+    own.take(base(), gate, in, out, lora_, merged_);
     own.merge(/*keep=*/false);
     return own.base();
   }
 
   bool merged() const { return merged_; }
+  /// Whether unmerge restores the bits of the original weights.
+  bool keeps_original() const {
+    return kept_gate_.kept.size() + kept_in_.kept.size() + kept_out_.kept.size() != 0;
+  }
+
+  /// What saving keeps besides the options, while merged: the original weights, if they were kept.
+  template <class F>
+  void visit_state(F&& f) {
+    kept_gate_.visit_state("lora.w_gate.original", f);
+    kept_in_.visit_state("lora.w_in.original", f);
+    kept_out_.visit_state("lora.w_out.original", f);
+  }
 
   /// Puts the change into the weights: outputs keep their bits, calls cost what the base costs, A and B
   /// get no gradients. With `keep` the original weights are kept, and unmerge restores their bits;
@@ -227,16 +247,16 @@ class LoraFfn<FfnExpert<S, Act, IsGated>, IsShared> {
   /// last place of the larger of the weight and the merged weight. A and B must not change between.
   void merge(bool keep = true) requires(!IsShared) {
     if (merged_) return;
-    kept_gate_.merge(base_.w_gate, gate, scale_, keep);
-    kept_in_.merge(base_.w_in, in, scale_, keep);
-    kept_out_.merge(base_.w_out, out, scale_, keep);
+    kept_gate_.merge(base_.w_gate, gate, scale(), keep);
+    kept_in_.merge(base_.w_in, in, scale(), keep);
+    kept_out_.merge(base_.w_out, out, scale(), keep);
     merged_ = true;
   }
   void unmerge() requires(!IsShared) {
     if (!merged_) return;
-    kept_gate_.unmerge(base_.w_gate, gate, scale_);
-    kept_in_.unmerge(base_.w_in, in, scale_);
-    kept_out_.unmerge(base_.w_out, out, scale_);
+    kept_gate_.unmerge(base_.w_gate, gate, scale());
+    kept_in_.unmerge(base_.w_in, in, scale());
+    kept_out_.unmerge(base_.w_out, out, scale());
     merged_ = false;
   }
 
@@ -276,7 +296,7 @@ class LoraFfn<FfnExpert<S, Act, IsGated>, IsShared> {
   void attach(const LoraOptions& options, Random& random) {
     options.check("moe::LoraFfn");
     base().check_shapes("moe::LoraFfn", shape());
-    scale_ = options.scale();
+    lora_ = options;
     if (options.rank == 0) return;
     const Index d = shape().model_dim, h = shape().hidden_dim;
     if (IsGated && options.on_gate) gate.start(h, d, options.rank, random);
@@ -285,17 +305,17 @@ class LoraFfn<FfnExpert<S, Act, IsGated>, IsShared> {
   }
 
   void take(const Base& base, const LowRank<S>& a, const LowRank<S>& b, const LowRank<S>& c,
-            double scale, bool merged) {
+            const LoraOptions& lora, bool merged) {
     base_ = base;
     gate = a;
     in = b;
     out = c;
-    scale_ = scale;
+    lora_ = lora;
     merged_ = merged;
   }
 
   std::conditional_t<IsShared, std::shared_ptr<const Base>, Base> base_;
-  double scale_ = 0;
+  LoraOptions lora_{.rank = 0};
   bool merged_ = false;
   detail::MergedMatrix<S> kept_gate_, kept_in_, kept_out_;
 };

@@ -22,6 +22,16 @@ struct LoraOptions {
   bool on_in = true;    ///< w_in,
   bool on_out = true;   ///< w_out
 
+  /// Every field by name: see moe/io/layer_config.hpp.
+  template <class F>
+  void visit(F&& f) {
+    f("rank", rank);
+    f("alpha", alpha);
+    f("on_gate", on_gate);
+    f("on_in", on_in);
+    f("on_out", on_out);
+  }
+
   double scale() const { return rank == 0 ? 0 : alpha / static_cast<double>(rank); }
 
   /// Throws std::invalid_argument unless rank is not negative and alpha finite.
@@ -208,6 +218,12 @@ struct MergedMatrix {
     }
     LowRankScratch<S> scratch;
     apply_low_rank<S>(w.value, adapter, -scale, w.value, scratch);
+  }
+
+  /// See moe/core/state.hpp.
+  template <class F>
+  void visit_state(std::string_view name, F& f) {
+    if (kept.size() != 0) f(name, kept);
   }
 };
 

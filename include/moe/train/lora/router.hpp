@@ -25,6 +25,13 @@ class LoraRouter : public RouterWrapper<LinearRouter<S>> {
   struct Options {
     typename LinearRouter<S>::Options base{};
     LoraOptions lora{};
+
+    /// Every field by name: see moe/io/layer_config.hpp.
+    template <class F>
+    void visit(F&& f) {
+      f("base", base);
+      f("lora", lora);
+    }
   };
   struct State : LinearRouter<S>::State {
     Buffer<S> adapted;  ///< [E, D]
@@ -39,12 +46,13 @@ class LoraRouter : public RouterWrapper<LinearRouter<S>> {
   LoraRouter(LinearRouter<S> router, const LoraOptions& options, Random& random) {
     options.check("moe::LoraRouter");
     base = std::move(router);
-    scale_ = options.scale();
+    lora_ = options;
     if (options.rank > 0) adapter.start(num_experts(), model_dim(), options.rank, random);
     freeze_base();
   }
 
-  double scale() const { return scale_; }
+  Options options() const { return {detail::options_behind(base), lora_}; }
+  double scale() const { return lora_.scale(); }
   void freeze_base() {
     base.visit_parameters([](std::string_view, Parameter<S>& p) {
       p.trainable = false;
@@ -71,7 +79,7 @@ class LoraRouter : public RouterWrapper<LinearRouter<S>> {
     linear_backward<S>(x, weights(state), dlogits, dx, detail::trained_gradient(base.weight), dbias,
                        state.scratch, executor);
     if (merged_) return;
-    detail::low_rank_gradients<S>(adapter, scale_, {x.data(), x.stride()},
+    detail::low_rank_gradients<S>(adapter, scale(), {x.data(), x.stride()},
                                   {dlogits.data(), dlogits.stride()}, x.rows(), state.low_rank,
                                   executor);
   }
@@ -100,12 +108,18 @@ class LoraRouter : public RouterWrapper<LinearRouter<S>> {
 
   bool merged() const { return merged_; }
   /// As LoraFfn's.
+  bool keeps_original() const { return kept_.kept.size() != 0; }
+  template <class F>
+  void visit_state(F&& f) {
+    kept_.visit_state("lora.original", f);
+  }
+  /// As LoraFfn's.
   void merge(bool keep = true) {
-    if (!merged_) kept_.merge(base.weight, adapter, scale_, keep);
+    if (!merged_) kept_.merge(base.weight, adapter, scale(), keep);
     merged_ = true;
   }
   void unmerge() {
-    if (merged_) kept_.unmerge(base.weight, adapter, scale_);
+    if (merged_) kept_.unmerge(base.weight, adapter, scale());
     merged_ = false;
   }
   /// The router that computes the same, bit by bit, without an adapter.
@@ -121,11 +135,11 @@ class LoraRouter : public RouterWrapper<LinearRouter<S>> {
   MatrixView<const S> weights(State& state) const {
     if (merged_ || adapter.empty()) return base.weight.value;
     const MatrixView<S> adapted = state.adapted.resize(num_experts(), model_dim());
-    detail::apply_low_rank<S>(base.weight.value, adapter, scale_, adapted, state.low_rank);
+    detail::apply_low_rank<S>(base.weight.value, adapter, scale(), adapted, state.low_rank);
     return adapted;
   }
 
-  double scale_ = 0;
+  LoraOptions lora_{.rank = 0};
   bool merged_ = false;
   detail::MergedMatrix<S> kept_;
 };
