@@ -80,6 +80,28 @@ TEST_CASE("An optimizer refuses parameters of other names", "[train][misuse]") {
   CHECK(sgd.state().steps == 1);
 }
 
+TEST_CASE("AdamW refuses the state of an Sgd, and half a state", "[train][misuse]") {
+  Module<double> module;
+  set_gradients(module, 1);
+  moe::Sgd<double> sgd({.momentum = 0.9});
+  sgd.step(module);
+  const Matrix<double> before = module.weight.value;
+  moe::AdamW<double> adamw;
+  adamw.state() = sgd.state();
+  const std::string half =
+      "moe::AdamW::step: the state of weight has one of mean and mean square, expected both: that "
+      "of an AdamW";
+  CHECK(sentence_of([&] { adamw.step(module); }) == half);
+  adamw.state().find("weight")->second.setZero(2, 6);
+  CHECK(sentence_of([&] { adamw.step(module); }) ==
+        "moe::AdamW::step: weight is [3, 4], the optimizer's state is [2, 6]");
+  adamw.state().find("weight")->second.setZero(3, 4);
+  adamw.state().find("weight")->first.resize(0, 0);
+  CHECK(sentence_of([&] { adamw.step(module); }) == half);
+  CHECK(same_bits(module.weight.value, before));
+  CHECK(adamw.steps() == 1);
+}
+
 TEST_CASE("An adopted module keeps the state of what has the same name and shape", "[train]") {
   Module<double> module;
   set_gradients(module, 1);

@@ -30,9 +30,10 @@ struct OptimizerState {
   std::vector<ParameterState<S>> parameters;  ///< in order of visiting, empty before the first step
 
   /// Sizes itself on first use; later throws std::invalid_argument unless the module visits the same
-  /// parameters in the same order and shapes. Changes nothing on a throw.
+  /// parameters in the same order and shapes, and, `with_second`, has both matrices of each or none.
+  /// Changes nothing on a throw.
   template <class M>
-  void check(M& module, std::string_view function) {
+  void check(M& module, std::string_view function, bool with_second = false) {
     std::size_t count = 0;
     module.visit_parameters([&](std::string_view, Parameter<S>&) { ++count; });
     if (parameters.empty()) adopt(module);
@@ -47,11 +48,15 @@ struct OptimizerState {
         detail::fail(function, "parameter ", i - 1, " is ", name, ", the optimizer's state is for ",
                      slot.name, "; OptimizerState::adopt takes another module");
       }
-      if (slot.first.size() == 0) return;
-      if (slot.first.rows() != p.value.rows() || slot.first.cols() != p.value.cols()) {
+      for (const Matrix<S>* m : {&slot.first, &slot.second}) {
+        if (m->size() == 0 || (m->rows() == p.value.rows() && m->cols() == p.value.cols()))
+          continue;
         detail::fail(function, name, " is [", p.value.rows(), ", ", p.value.cols(),
-                     "], the optimizer's state is [", slot.first.rows(), ", ", slot.first.cols(),
-                     "]");
+                     "], the optimizer's state is [", m->rows(), ", ", m->cols(), "]");
+      }
+      if (with_second && slot.first.size() != slot.second.size()) {
+        detail::fail(function, "the state of ", name,
+                     " has one of mean and mean square, expected both: that of an AdamW");
       }
     });
   }
