@@ -122,6 +122,17 @@ TEST_CASE("A router's lesson is the gradient of the supervised loss through the 
   const Matrix<std::int32_t> few = task.label.topRows(9);
   CHECK(sentence_of([&] { lesson.backward(layer, task.x, few); }) ==
         "moe::RouterSupervision::backward: labels has 9 rows, the number of tokens is 64");
+  const std::vector<std::uint8_t> short_mask(9, 1);
+  CHECK(sentence_of([&] { lesson.backward(layer, task.x, task.label, {.mask = short_mask}); }) ==
+        "moe::RouterSupervision::backward: mask has 9 values, the number of tokens is 64");
+  const std::vector<std::int64_t> few_places(9, 1);
+  CHECK(sentence_of(
+            [&] { lesson.backward(layer, task.x, task.label, {.token_places = few_places}); }) ==
+        "moe::RouterSupervision::backward: token_places has 9 values, the number of tokens is 64");
+  layer.router().bias = moe::Parameter<float>(1, 2);
+  CHECK(sentence_of([&] { lesson.backward(layer, task.x, task.label); }) ==
+        "moe::RouterSupervision::backward: the router's bias is [1, 2], expected [1, 3]");
+  layer.router().bias = {};
   task.label(0, 0) = 3;
   CHECK(sentence_of([&] { lesson.backward(layer, task.x, task.label); }) ==
         "moe::SupervisedRoutingLoss: the label of token 0 is 3, expected 0 to 2 or -1 for none");

@@ -25,14 +25,17 @@ class RouterSupervision {
   explicit RouterSupervision(ExecutorRef threads = {}) : tape_(threads) {}
 
   /// Adds to the router's gradients those of SupervisedRoutingLoss for x [T, D] and labels [T, L]
-  /// (experts, or kNoExpert); returns the loss. Throws std::invalid_argument on shapes that do not fit
-  /// or labels that are no experts; no gradient is then changed.
+  /// (experts, or kNoExpert); returns the loss. Throws std::invalid_argument on shapes that do not fit,
+  /// parts that do not fit one another, or labels that are no experts; no gradient is then changed.
   double backward(Layer& layer, MatrixView<const S> x, MatrixView<const std::int32_t> labels,
                   const Batch& batch = {}) {
     constexpr auto* kWhere = "moe::RouterSupervision::backward";
     detail::check_size(kWhere, "x", x.cols(), "columns", "the layer's model_dim",
                        layer.model_dim());
     detail::check_size(kWhere, "labels", labels.rows(), "rows", "the number of tokens", x.rows());
+    detail::check_batch(kWhere, batch, x.rows());
+    detail::check_routing_parts(kWhere, layer.router(), layer.gate(), layer.router().num_experts(),
+                                layer.capacity());
     const MatrixView<const S> kept = tape_.start(x, batch);
     route<S>(layer.router(), layer.gate(), layer.capacity(), kept, tape_.batch, tape_);
     tape_.finish(0);
