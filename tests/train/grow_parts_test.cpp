@@ -165,6 +165,8 @@ TEST_CASE("What gates learned or were told follows the experts", "[train][grow]"
   CHECK_FALSE(grown.threshold.trainable);
   CHECK(change.axes.at("gate.threshold") == moe::ExpertAxis::columns);
 
+  for (const auto on : grown.active()) CHECK(on == 1);
+
   moe::QuantileGate quantile({6, 1, 4, 2}, {.ema = 0.5});
   quantile.set_selection_bias({1, 2, 3, 5});
   quantile.observe(MatrixView<const double>(random(20, 4, 1)), {});
@@ -182,6 +184,28 @@ TEST_CASE("What gates learned or were told follows the experts", "[train][grow]"
   const auto wider = moe::detail::gate_after<double>(choice, change);
   CHECK(wider.top_k() == 3);
   CHECK(wider.options().capacity_factor == 2);
+}
+
+TEST_CASE("Experts that a gate switched off stay off", "[train][grow]") {
+  using Active = std::vector<int>;
+  moe::TopAnyGate<double> gate({6, 1, 4, 4}, {});
+  const auto after = [&](ExpertChange change) {
+    const auto grown = moe::detail::gate_after<double>(gate, change);
+    return Active(grown.active().begin(), grown.active().end());
+  };
+  gate.set_active(1, false);
+  gate.set_active(2, false);
+  CHECK(after(some_change()) == Active{1, 0, 1, 1, 1});  // a copy of one that is off is on
+  ExpertChange merged(4);
+  merged.origin = {{{0}, {1.0}}, {{1, 2}, {0.5, 0.5}}, {{3}, {1.0}}};
+  CHECK(after(merged) == Active{1, 0, 1});
+  merged.origin[1] = {{1, 0}, {0.5, 0.5}};
+  merged.origin[0] = {{2}, {1.0}};
+  CHECK(after(merged) == Active{0, 1, 1});
+  gate.set_active(0, false);
+  ExpertChange removed(4);
+  removed.origin.pop_back();  // the last one that was on
+  CHECK(after(removed) == Active{1, 0, 0});
 }
 
 }  // namespace moe_test

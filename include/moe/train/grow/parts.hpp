@@ -69,6 +69,23 @@ void draw_fresh_rows(R& router, const R& old, const ExpertChange& change, Random
   });
 }
 
+/// What was switched off stays off; merged experts are on when one of them was, newcomers are on. When
+/// all that were on are gone, the first is switched on.
+template <class G>
+void keep_active(const G& before, G& after, const ExpertChange& change) {
+  std::vector<Index> off;
+  for (Index e = 0; e < change.after(); ++e) {
+    const auto& from = change.origin[static_cast<std::size_t>(e)];
+    const bool on =
+        from.newcomer || std::any_of(from.experts.begin(), from.experts.end(), [&](Index old) {
+          return before.active()[static_cast<std::size_t>(old)] != 0;
+        });
+    if (!on) off.push_back(e);
+  }
+  if (std::ssize(off) == change.after()) off.erase(off.begin());
+  for (const Index e : off) after.set_active(e, false);
+}
+
 /// A gate for the new number of experts, all its options and what it learned kept. Throws what its
 /// constructor throws when they do not fit that number.
 template <class S, class G>
@@ -86,6 +103,9 @@ G gate_after(const G& gate, ExpertChange& change) {
         options.selection_bias = change.values(options.selection_bias);
       }
       G next(dims, options);
+      if constexpr (requires { next.set_active(Index{}, gate.active()[0] != 0); }) {
+        keep_active(gate, next, change);
+      }
       if constexpr (HasParameters<G, S>) {
         static_assert(HasExpertAxes<G>,
                       "moe: a gate with parameters needs static ExpertAxis expert_axis(name) for "
