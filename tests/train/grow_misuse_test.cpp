@@ -183,6 +183,13 @@ TEST_CASE("The capacity's shares follow the experts", "[train][grow][misuse]") {
   CHECK(shares() == Shares{1, 2, 4, 8, 2});
   moe::add_expert(layer, {.row = moe::RouterRow::fresh});
   CHECK(shares() == Shares{1, 2, 4, 8, 2, 3.4});
+  for (const moe::RouterRow row : {moe::RouterRow::fresh, moe::RouterRow::closed}) {
+    Plain other = layer;
+    const auto change = moe::add_expert(other, {.from = {2}, .row = row});
+    CHECK(other.capacity().share == Shares{1, 2, 4, 8, 2, 3.4, 4});
+    CHECK(change.axes.at("router.weight") == moe::ExpertAxis::rows);
+    CHECK_FALSE(same_bits(other.router().weight.value.row(6), other.router().weight.value.row(2)));
+  }
   moe::remove_expert(layer, 0);
   CHECK(shares() == Shares{2, 4, 8, 2, 3.4});
   moe::merge_experts(layer, {0, 2}, {.shares = {1, 3}});

@@ -10,8 +10,9 @@
 MOE_NAMESPACE_BEGIN
 
 /// Adds an expert behind the others; router, gate and capacity rules follow. The gate state of the
-/// new one (selection bias, threshold) is the mean of those it is made of, or of all; a closed one has
-/// the lowest selection bias. Outputs, without a capacity factor (which has E in it):
+/// new one (selection bias, threshold) and its share of the capacity are the mean of those it is made
+/// of, NewExpert::from, whatever its router row is, or of all; a closed one has the lowest selection
+/// bias. Outputs, without a capacity factor (which has E in it):
 ///  - closed: the same bits, for any gate that takes experts by their logit, such as top-k, top-p,
 ///    dense and ReLU ones, while every token has K logits above kClosedLogit;
 ///  - split, with DenseGate: the same to rounding;

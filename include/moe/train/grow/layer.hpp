@@ -60,10 +60,14 @@ struct GrownParts {
   CapacityOptions capacity;
 
   GrownParts(std::string_view function, const Layer& layer, ExpertChange& change)
+      : GrownParts(function, layer, change, change) {}
+  /// With `rows`: where the router's rows come from, when that is not where experts do.
+  GrownParts(std::string_view function, const Layer& layer, ExpertChange& change, ExpertChange rows)
       : router(checked(function, layer, change)),
         gate(gate_after<S>(layer.gate(), change)),
         capacity(capacity_after(function, layer.capacity(), change)) {
-    rearrange_parameters<S>(router, "router.", change);
+    rearrange_parameters<S>(router, "router.", rows);
+    change.axes.insert(rows.axes.begin(), rows.axes.end());
   }
 
   /// Nothing throws from here on.
@@ -162,16 +166,16 @@ ExpertChange add_made_expert(Layer& layer, detail::expert_of<Layer> expert, cons
   constexpr auto* kWhere = "moe::add_expert";
   const Index added = layer.num_experts();
   const bool drawn_row = how.row == RouterRow::fresh || how.row == RouterRow::closed;
-  const bool from_others = !how.from.empty() && !drawn_row;
   if (how.row == RouterRow::split && how.from.size() != 1) {
     fail(kWhere, "from names ", how.from.size(), " experts, expected one to split");
   }
   ExpertChange change(added);
-  change.origin.push_back(from_others ? ExpertChange::Origin{how.from, std::move(shares), true}
-                                      : ExpertChange::Origin{{}, {}, true});
-  GrownParts<Layer> parts(kWhere, layer, change);
-  if (!from_others && how.row != RouterRow::closed) {
-    draw_fresh_rows<typename Layer::Scalar>(parts.router, layer.router(), change, random);
+  change.origin.push_back({how.from, std::move(shares), true});
+  ExpertChange rows = change;
+  if (drawn_row) rows.origin.back() = {{}, {}, true};
+  GrownParts<Layer> parts(kWhere, layer, change, rows);
+  if (how.row != RouterRow::closed) {
+    draw_fresh_rows<typename Layer::Scalar>(parts.router, layer.router(), rows, random);
   }
   if (how.row == RouterRow::closed) {
     shift_logit(kWhere, parts.router, added, kClosedLogit);
