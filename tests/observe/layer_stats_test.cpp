@@ -74,6 +74,10 @@ TEST_CASE("statistics of a soft layer sum to one, and are zero without a token",
   Matrix<float> y(9, 5);
   moe::SoftLayer<float>::Workspace workspace;
   moe::LayerStats stats;
+  stats.soft.combine_max = 1;
+  layer_stats(workspace, stats);  // before a forward
+  CHECK(stats.soft.expert_share.empty());
+  CHECK(stats.soft.combine_max == 0);
   layer.forward(x, y, workspace);
   layer_stats(workspace, stats);
   CHECK(stats.soft.expert_share[0] + stats.soft.expert_share[1] + stats.soft.expert_share[2] ==
@@ -84,6 +88,12 @@ TEST_CASE("statistics of a soft layer sum to one, and are zero without a token",
   layer_stats(workspace, stats);
   CHECK(stats.soft.expert_share == std::vector<double>(3, 0.0));
   CHECK(stats.soft.dispatch_entropy == 0);
+
+  for (const Index experts : {-1, 0, 4, 7}) {
+    CHECK(sentence_of([&] { soft_stats(workspace.mix, experts, stats.soft); }) ==
+          "moe::soft_stats: experts is " + std::to_string(experts) +
+              ", expected a divisor of the 6 slots");
+  }
 }
 
 }  // namespace moe_test

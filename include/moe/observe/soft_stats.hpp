@@ -40,12 +40,18 @@ void weigh_row(std::span<const S> p, double& entropy, double& largest) {
 }  // namespace detail
 
 /// Statistics of the last forward: soft_stats(ws.mix, layer.num_experts(), stats). Reuses the memory
-/// of `stats`.
+/// of `stats`. Throws std::invalid_argument unless the experts share the slots evenly.
 template <class S>
 void soft_stats(const SoftMix<S>& mix, Index experts, SoftStats& stats) {
-  const Index m = mix.weights.slots, per_expert = m / experts;
+  const Index m = mix.weights.slots;
+  if (experts < 0 || (m > 0 && (experts == 0 || m % experts != 0))) {
+    detail::fail("moe::soft_stats", "experts is ", experts, ", expected a divisor of the ", m,
+                 " slots");
+  }
   stats.expert_share.assign(static_cast<std::size_t>(experts), 0.0);
   stats.combine_entropy = stats.combine_max = stats.dispatch_entropy = stats.dispatch_max = 0;
+  if (m == 0) return;  // no forward yet
+  const Index per_expert = m / experts;
   const auto tokens = static_cast<double>(mix.sequences.rows());
   const auto slots = static_cast<double>(mix.slot_rows());
   double entropy = 0, largest = 0;
