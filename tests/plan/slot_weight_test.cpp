@@ -124,6 +124,23 @@ TEST_CASE("renormalising leaves K = 1 alone and holds tiny sums by its floor", "
   CHECK(weight[2] == 0);  // not NaN
 }
 
+TEST_CASE("a floor too small for float keeps a token without weight from NaN", "[plan][weight]") {
+  moe::Routing<float> routing;
+  routing.resize(1, 2, 2);
+  routing.scores.eigen().setConstant(0.5f);
+  routing.weight.eigen().setZero();
+  for (const Index j : {0, 1}) routing.expert(0, j) = static_cast<std::int32_t>(j);
+  moe::Plan plan;
+  make_plan(routing, {.renormalize_kept = true, .renormalize_floor = 1e-50}, {}, plan);
+  std::vector<float> weight(2, 7.0f);
+  gather_slot_weights<float>(routing, plan, weight);
+  CHECK(weight == std::vector<float>(2, 0.0f));
+  const std::vector<float> dslot(2, 0.0f);
+  Matrix<float> dweight = Matrix<float>::Zero(1, 2), dscores = dweight;
+  scatter_slot_weights<float>(routing, plan, dslot, dweight, dscores);
+  CHECK(dweight.isZero(0));
+}
+
 TEST_CASE("slot weights have the gradients of their differences", "[plan][weight][gradient]") {
   for (const Overflow overflow : {Overflow::drop, Overflow::next_best, Overflow::fallback}) {
     for (const bool renormalize : {false, true}) {

@@ -33,13 +33,15 @@ CarriedWeight<S> carried_weight(const Routing<S>& routing, const Plan& plan, Ind
   return {s == 0 ? S(0) : w * routing.scores(t, f) / s, e, f};
 }
 
-/// Divisor of token t's weights: max(sum c, floor) with Options::renormalize_kept, else 1.
+/// Divisor of token t's weights: max(sum c, floor) with Options::renormalize_kept, else 1. A floor too
+/// small for S counts as the smallest normal number, not as 0.
 template <class S>
 S kept_divisor(const Routing<S>& routing, const Plan& plan, Index t, S& sum) {
   sum = 0;
   if (!plan.rules.renormalize_kept || plan.top_k == 1) return 1;
   for (Index j = 0; j < plan.top_k; ++j) sum += carried_weight(routing, plan, t, j).value;
-  return std::max(sum, static_cast<S>(plan.rules.renormalize_floor));
+  const auto floor = static_cast<S>(plan.rules.renormalize_floor);
+  return std::max({sum, floor, std::numeric_limits<S>::min()});
 }
 
 template <class S>
