@@ -110,6 +110,15 @@ TEST_CASE("gradients of blocks agree with differences", "[block][gradient]") {
   check_gradients_of(dropping, padded({6, 8}, 2), kLosses, 30);
 }
 
+TEST_CASE("gradients pass padding by, with a norm without epsilon too", "[block][gradient]") {
+  using Ffn = moe::FfnLayer<double>;
+  moe::Residual<double, Ffn> block(Ffn({.model_dim = 6, .hidden_dim = 5}, 3), {.epsilon = 0});
+  check_gradients_of(block, padded({9}, 1), kNoLosses);
+  using Centred = moe::Residual<double, Ffn, moe::LayerNorm<double>>;
+  Centred centred(Ffn({.model_dim = 6, .hidden_dim = 5}, 3), {.epsilon = 0});
+  check_gradients_of(centred, padded({9}, 1), kNoLosses);
+}
+
 TEST_CASE("gradients of a stack agree with differences", "[block][gradient]") {
   auto stack = stack_of<double>({.blocks = 4, .every = 2});
   check_gradients_of(stack, padded({5, 6}, 1), kLosses, 12);

@@ -44,7 +44,9 @@ S sum_of(Index n, F&& f) {
 }  // namespace detail
 
 /// y = gain * x / sqrt(mean(x^2) + epsilon) (Zhang & Sennrich 2019), or with `IsCentered`
-/// y = gain * (x - mean(x)) / sqrt(var(x) + epsilon) + bias (Ba et al. 2016), row by row.
+/// y = gain * (x - mean(x)) / sqrt(var(x) + epsilon) + bias (Ba et al. 2016), row by row. Where the root
+/// is 0, for a row of zeros (or of equal values) and epsilon 0, its inverse counts as 0: nothing to
+/// scale, and no gradient.
 template <class S, bool IsCentered>
 class RowNorm {
  public:
@@ -153,7 +155,8 @@ class RowNorm {
     const S mean =
         IsCentered ? detail::sum_of<S>(n, [&](Index i) { return x[i]; }) / static_cast<S>(n) : S(0);
     const S squares = detail::sum_of<S>(n, [&](Index i) { return (x[i] - mean) * (x[i] - mean); });
-    const S inverse = 1 / std::sqrt(squares / static_cast<S>(n) + static_cast<S>(epsilon_));
+    const S root = std::sqrt(squares / static_cast<S>(n) + static_cast<S>(epsilon_));
+    const S inverse = root == 0 ? S(0) : 1 / root;  // tapes hold zeros in rows of padding
     state.mean[t] = mean;
     state.inverse[t] = inverse;
     const S* g = gain.value.data();
