@@ -7,6 +7,7 @@
 #include "moe/block/ffn_layer.hpp"
 #include "moe/block/stack.hpp"
 #include "moe/block/transformer_block.hpp"
+#include "moe/expert/constant.hpp"
 
 namespace moe_test {
 namespace {
@@ -139,6 +140,10 @@ TEST_CASE("blocks say what is wrong, and write nothing", "[block]") {
         "moe::TransformerBlock: the attention has 5 columns, the ffn's model_dim is 6");
   CHECK(sentence_of([&] { moe::FfnLayer<float>(5, moe::GatedFfn<float>()); }) ==
         "moe::FfnLayer: the expert has 0 columns, the layer's model_dim is 5");
+  moe::Random random(1);
+  const moe::ConstantExpert<float> narrow({.model_dim = 3}, {}, random);
+  CHECK(sentence_of([&] { moe::FfnLayer<float, moe::ConstantExpert<float>>(6, narrow); }) ==
+        "moe::FfnLayer: mix is [2, 3], expected [2, 6]");
   CHECK(sentence_of([&] { Stack(config(6, 0)); }) ==
         "moe::FfnExpert: hidden_dim is 0, expected at least 1");
   Stack::Config wrong = config(6, 5);
@@ -173,10 +178,51 @@ TEST_CASE("blocks say what is wrong, and write nothing", "[block]") {
   CHECK((y.array() == 9).all());
   Stack whole(config(6, 5), 3);
   whole.forward(x, y, tape);
-  const auto before = parameters_of(whole);
   whole.sparse()[0].ffn_part().norm().gain.value.resize(1, 2);
   CHECK_THAT(sentence_of([&] { whole.backward(x, dx, tape); }),
              ContainsSubstring("moe::Residual::backward: the norm"));
+  CHECK((dx.array() == 9).all());
+}
+
+TEST_CASE("a block replaced since the forward stops the backward before anything changes",
+          "[block]") {
+  const Matrix<float> x = random_matrix<float>(4, 6, 1);
+  Matrix<float> y(4, 6), dx = Matrix<float>::Constant(4, 6, 9);
+  const auto check = [&](auto&& replace) {
+    Stack stack(config(6, 5), 3);
+    Stack::Tape tape;
+    stack.forward(x, y, tape);
+    replace(stack);
+    CHECK_THAT(sentence_of([&] { stack.backward(x, dx, tape); }),
+               ContainsSubstring("::backward: the "));
+    stack.visit_parameters([](std::string_view, auto& p) { CHECK(p.grad.size() == 0); });
+    CHECK((dx.array() == 9).all());
+  };
+  const Stack other(config(6, 5), 4);
+  check([&](Stack& stack) { stack.dense()[0] = other.dense()[0]; });
+  check([&](Stack& stack) { stack.sparse()[0] = other.sparse()[0]; });
+  check([&](Stack& stack) { stack.sparse()[0].attention() = other.sparse()[0].attention(); });
+  check([&](Stack& stack) { stack.sparse()[0].attention().w_q.value.resize(2, 2); });
+}
+
+TEST_CASE("a stack refuses a number of blocks that its interleaving does not have", "[block]") {
+  Stack stack(config(6, 5), 3);
+  Stack::Tape tape;
+  const Matrix<float> x = random_matrix<float>(4, 6, 1);
+  Matrix<float> y = Matrix<float>::Constant(4, 6, 9), dx = y;
+  const Sparse removed = stack.sparse().back();
+  stack.sparse().pop_back();
+  CHECK(sentence_of([&] { stack.forward(x, y, tape); }) ==
+        "moe::BlockStack::forward: sparse has 0 blocks, the interleaving's number is 1");
+  stack.dense().clear();
+  CHECK_THAT(sentence_of([&] { stack.forward(x, y, tape); }), ContainsSubstring("moe::BlockStack"));
+  CHECK((y.array() == 9).all());
+
+  Stack longer(config(6, 5), 3);
+  longer.forward(x, y, tape);
+  longer.sparse().push_back(removed);
+  CHECK(sentence_of([&] { longer.backward(x, dx, tape); }) ==
+        "moe::BlockStack::backward: sparse has 2 blocks, the interleaving's number is 1");
   CHECK((dx.array() == 9).all());
 }
 

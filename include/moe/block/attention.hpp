@@ -92,13 +92,19 @@ class Attention {
     tape.call.layer_id = id_.value();
   }
 
+  /// Throws std::invalid_argument unless a backward with this tape could go ahead: what layers around
+  /// this one ask before they change anything.
+  void check_backward(const Tape& tape) const {
+    detail::check_filled(kBackward, tape.call.layer_id, id_.value());
+    check_weights(kBackward);
+  }
+
   /// Writes dx and adds to the gradients of what trains. Consumes the tape. Throws
   /// std::invalid_argument when the tape is empty or another layer's, or a shape does not fit;
   /// nothing is then changed.
   void backward(MatrixView<const S> dy, MatrixView<S> dx, Tape& tape) {
-    constexpr auto* kWhere = "moe::Attention::backward";
-    tape.call.check_backward(kWhere, id_.value(), model_dim(), dy, dx);
-    check_weights(kWhere);
+    check_backward(tape);
+    tape.call.check_shapes(kBackward, model_dim(), dy, dx);
     tape.call.layer_id = 0;
     const Batch& batch = tape.call.batch;
     const Index t = tape.call.tokens;
@@ -148,6 +154,8 @@ class Attention {
   Parameter<S> b_o;
 
  private:
+  static constexpr auto* kBackward = "moe::Attention::backward";
+
   static Config complete(Config c) {
     constexpr auto* kWhere = "moe::Attention";
     detail::check_positive(kWhere, "model_dim", c.model_dim);

@@ -8,6 +8,7 @@
 
 #include "moe/block/record.hpp"
 #include "moe/expert/ffn.hpp"
+#include "moe/layer/layer.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -70,13 +71,20 @@ class FfnLayer {
     tape.call.layer_id = id_.value();
   }
 
+  /// Throws std::invalid_argument unless a backward with this tape could go ahead: what layers around
+  /// this one ask before they change anything.
+  void check_backward(const Tape& tape) const {
+    detail::check_filled(kBackward, tape.call.layer_id, id_.value());
+    check_expert(kBackward);
+    detail::check_part_backward(expert_, tape.expert);
+  }
+
   /// Writes dx and adds to the gradients of what trains. Consumes the tape. Throws
   /// std::invalid_argument when the tape is empty or another layer's, or a shape does not fit;
   /// nothing is then changed.
   void backward(MatrixView<const S> dy, MatrixView<S> dx, Tape& tape) {
-    constexpr auto* kWhere = "moe::FfnLayer::backward";
-    tape.call.check_backward(kWhere, id_.value(), model_dim(), dy, dx);
-    check_expert(kWhere);
+    check_backward(tape);
+    tape.call.check_shapes(kBackward, model_dim(), dy, dx);
     tape.call.layer_id = 0;
     const MatrixView<const S> x = tape.call.kept_x(model_dim());
     if (!tape.call.batch.mask.empty()) {
@@ -103,6 +111,8 @@ class FfnLayer {
   void visit_state(F&& f) { expert_.visit_state(f); }
 
  private:
+  static constexpr auto* kBackward = "moe::FfnLayer::backward";
+
   static ExpertType make(const Config& config, std::uint64_t seed) {
     Random random(seed, /*stream=*/1);
     return ExpertType(Dims{config.model_dim, config.hidden_dim, 1, 1}, config.expert, random);
@@ -110,11 +120,9 @@ class FfnLayer {
 
   void check_expert(std::string_view function) const {
     detail::check_positive(function, "model_dim", model_dim_);
-    if constexpr (GroupedExpert<ExpertType, S>) {
-      detail::check_size(function, "the expert", expert_.shape().model_dim, "columns",
-                         "the layer's model_dim", model_dim_);
-      expert_.check_shapes(function, expert_.shape());
-    }
+    detail::visit_kind(expert_, [&](const auto& expert) {
+      detail::check_expert<S>(function, "the expert", expert, "the layer's model_dim", model_dim_);
+    });
   }
   void check_forward(MatrixView<const S> x, MatrixView<S> y, const Batch& batch) const {
     constexpr auto* kWhere = "moe::FfnLayer::forward";

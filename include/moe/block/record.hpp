@@ -73,15 +73,14 @@ struct CallRecord {
   }
   MatrixView<const S> kept_x(Index width) const { return {x.data(), tokens, width}; }
 
-  /// Throws std::invalid_argument unless `id` filled the tape and the shapes fit.
-  void check_backward(std::string_view function, std::uint64_t id, Index model_dim,
-                      MatrixView<const S> dy, MatrixView<S> dx) const {
-    check_filled(function, layer_id, id);
+  void check_shapes(std::string_view function, Index model_dim, MatrixView<const S> dy,
+                    MatrixView<S> dx) const {
     check_backward_shapes(function, dy, dx, tokens, model_dim);
   }
 };
 
-/// The seed of part `n` of a module that was given `seed`.
+/// The seed of part `n` of a module that was given `seed`: of its weights, or, given a batch's, of its
+/// draws.
 inline std::uint64_t seed_of_part(std::uint64_t seed, std::uint64_t n) {
   const auto word = philox(seed, /*stream=*/0x626c6f636b, n);
   return std::uint64_t{word[0]} << 32 | word[1];

@@ -80,13 +80,20 @@ class Residual {
     tape.call.layer_id = id_.value();
   }
 
+  /// Throws std::invalid_argument unless a backward with this tape could go ahead: what layers around
+  /// this one ask before they change anything.
+  void check_backward(const Tape& tape) const {
+    detail::check_filled(kBackward, tape.call.layer_id, id_.value());
+    check_parts(kBackward);
+    detail::check_part_backward(layer_, tape.layer);
+  }
+
   /// dx = dy + d norm(d layer(dy)); adds to the gradients of what trains, consumes the tape. Throws
   /// std::invalid_argument when the tape is empty or another layer's, or a shape does not fit;
   /// nothing is then changed.
   void backward(MatrixView<const S> dy, MatrixView<S> dx, Tape& tape) {
-    constexpr auto* kWhere = "moe::Residual::backward";
-    tape.call.check_backward(kWhere, id_.value(), model_dim(), dy, dx);
-    check_parts(kWhere);
+    check_backward(tape);
+    tape.call.check_shapes(kBackward, model_dim(), dy, dx);
     const MatrixView<S> dnormed = tape.dnormed.resize(tape.call.tokens, model_dim());
     tape.layer.executor = tape.executor;
     layer_.backward(dy, dnormed, tape.layer);
@@ -109,6 +116,8 @@ class Residual {
   void visit_state(F&& f) { detail::visit_part_state("layer.", layer_, f); }
 
  private:
+  static constexpr auto* kBackward = "moe::Residual::backward";
+
   void check_parts(std::string_view function) const {
     norm_.check_shapes(function);
     detail::check_size(function, "the norm", norm_.width(), "values", "the layer's model_dim",

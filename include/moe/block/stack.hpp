@@ -4,6 +4,7 @@
 // Blocks one after the other, two kinds in turn: x [T, D] -> y [T, D].
 #pragma once
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -20,11 +21,12 @@ struct Interleave {
                           ///< them: 1 in DeepSeek-V2, 3 in V3
 
   bool is_sparse(Index i) const { return i >= dense_first && (i - dense_first + 1) % every == 0; }
+  Index sparse_blocks() const { return std::max<Index>(blocks - dense_first, 0) / every; }
 };
 
 /// Dense and sparse blocks interleaved (Du et al. 2022, GLaM). `Dense` and `Sparse` are any two layers
 /// of the same width, as a rule TransformerBlocks around a FfnLayer and a MoeLayer; the stack is a
-/// layer itself.
+/// layer itself. Every block draws what is random in a call from a seed of its own.
 template <class S, class Dense, class Sparse>
 class BlockStack {
   static_assert(require_layer<Dense, S>() && require_layer<Sparse, S>());
@@ -87,7 +89,7 @@ class BlockStack {
         dense_.emplace_back(config.dense, own);
       }
     }
-    check_widths("moe::BlockStack");
+    check_blocks("moe::BlockStack");
   }
 
   /// A stack of the blocks given, of each kind in their order. Throws std::invalid_argument when their
@@ -95,19 +97,15 @@ class BlockStack {
   BlockStack(const Interleave& interleave, std::vector<Dense> dense, std::vector<Sparse> sparse)
       : interleave_(interleave), dense_(std::move(dense)), sparse_(std::move(sparse)) {
     check_interleave();
-    Index wanted = 0;
-    for (Index i = 0; i < interleave_.blocks; ++i) wanted += interleave_.is_sparse(i) ? 1 : 0;
-    detail::check_size("moe::BlockStack", "sparse", std::ssize(sparse_), "blocks",
-                       "the interleaving's number", wanted);
-    detail::check_size("moe::BlockStack", "dense", std::ssize(dense_), "blocks",
-                       "the interleaving's number", interleave_.blocks - wanted);
-    check_widths("moe::BlockStack");
+    check_blocks("moe::BlockStack");
   }
 
   const Interleave& interleave() const { return interleave_; }
   Index model_dim() const {
-    return sparse_.empty() ? dense_.front().model_dim() : sparse_.front().model_dim();
+    if (!sparse_.empty()) return sparse_.front().model_dim();
+    return dense_.empty() ? 0 : dense_.front().model_dim();
   }
+  /// Blocks may be replaced, not added or removed: every call checks that all still fit.
   std::vector<Dense>& dense() { return dense_; }
   const std::vector<Dense>& dense() const { return dense_; }
   std::vector<Sparse>& sparse() { return sparse_; }
@@ -130,13 +128,24 @@ class BlockStack {
     tape.layer_id = id_.value();
   }
 
+  /// Throws std::invalid_argument unless a backward with this tape could go ahead: what layers around
+  /// this one ask before they change anything.
+  void check_backward(const Tape& tape) const {
+    detail::check_filled(kBackward, tape.layer_id, id_.value());
+    check_blocks(kBackward);
+    for (std::size_t i = 0; i < dense_.size(); ++i) {
+      detail::check_part_backward(dense_[i], tape.dense[i]);
+    }
+    for (std::size_t i = 0; i < sparse_.size(); ++i) {
+      detail::check_part_backward(sparse_[i], tape.sparse[i]);
+    }
+  }
+
   /// Writes dx, adds to the gradients of what trains, consumes the tape. Throws std::invalid_argument
   /// when the tape is empty or another stack's, or a shape does not fit; nothing is then changed.
   void backward(MatrixView<const S> dy, MatrixView<S> dx, Tape& tape) {
-    constexpr auto* kWhere = "moe::BlockStack::backward";
-    detail::check_filled(kWhere, tape.layer_id, id_.value());
-    detail::check_backward_shapes(kWhere, dy, dx, tape.tokens, model_dim());
-    check_widths(kWhere);
+    check_backward(tape);
+    detail::check_backward_shapes(kBackward, dy, dx, tape.tokens, model_dim());
     tape.layer_id = 0;
     const Index last = interleave_.blocks - 1;
     std::size_t n_dense = dense_.size(), n_sparse = sparse_.size();
@@ -174,6 +183,8 @@ class BlockStack {
   }
 
  private:
+  static constexpr auto* kBackward = "moe::BlockStack::backward";
+
   /// f("blocks.<i>.", block) in the order of the stack.
   template <class F>
   void for_each_block(F&& f) {
@@ -198,7 +209,12 @@ class BlockStack {
     }
   }
 
-  void check_widths(std::string_view function) const {
+  void check_blocks(std::string_view function) const {
+    const Index wanted = interleave_.sparse_blocks();
+    detail::check_size(function, "sparse", std::ssize(sparse_), "blocks",
+                       "the interleaving's number", wanted);
+    detail::check_size(function, "dense", std::ssize(dense_), "blocks", "the interleaving's number",
+                       interleave_.blocks - wanted);
     for (const auto& block : dense_) {
       detail::check_size(function, "a dense block", block.model_dim(), "columns",
                          "the stack's model_dim", model_dim());
@@ -210,7 +226,7 @@ class BlockStack {
   }
   void check_forward(MatrixView<const S> x, MatrixView<S> y, const Batch& batch) const {
     constexpr auto* kWhere = "moe::BlockStack::forward";
-    check_widths(kWhere);
+    check_blocks(kWhere);
     detail::check_forward<S>(kWhere, model_dim(), x, y, batch);
   }
 
@@ -219,12 +235,14 @@ class BlockStack {
     memory.dense.resize(dense_.size());
     memory.sparse.resize(sparse_.size());
     std::size_t n_dense = 0, n_sparse = 0;
+    Batch own_batch = batch;
     const auto run = [&](const auto& block, auto& own, MatrixView<const S> in, MatrixView<S> out) {
       own.executor = memory.executor;
-      block.forward(in, out, own, batch);
+      block.forward(in, out, own, own_batch);
     };
     MatrixView<const S> from = x;
     for (Index i = 0; i < interleave_.blocks; ++i) {
+      own_batch.seed = detail::seed_of_part(batch.seed, static_cast<std::uint64_t>(i));
       const bool is_last = i == interleave_.blocks - 1;
       const MatrixView<S> to = is_last ? y : memory.between[i % 2].resize(x.rows(), x.cols());
       if (interleave_.is_sparse(i)) {

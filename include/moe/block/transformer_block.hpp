@@ -26,7 +26,8 @@ S add_loss_to(const L& loss, Tapes&... tapes) {
 
 /// `FfnType`: a MoeLayer, a dense FFN, or whatever else is a Layer; `AttentionType`: Attention, a
 /// mixture of attention heads, or any layer that looks at sequences. The block is a layer itself.
-/// Which rows form a sequence is Batch::sequence_lengths.
+/// Which rows form a sequence is Batch::sequence_lengths. The parts draw what is random in a call from
+/// seeds of their own.
 template <class S, class FfnType, class AttentionType = Attention<S>, class NormType = RmsNorm<S>>
 class TransformerBlock {
  public:
@@ -106,13 +107,20 @@ class TransformerBlock {
     tape.layer_id = id_.value();
   }
 
+  /// Throws std::invalid_argument unless a backward with this tape could go ahead: what layers around
+  /// this one ask before they change anything.
+  void check_backward(const Tape& tape) const {
+    detail::check_filled(kBackward, tape.layer_id, id_.value());
+    check_parts(kBackward);
+    attention_.check_backward(tape.attention);
+    ffn_.check_backward(tape.ffn);
+  }
+
   /// Writes dx, adds to the gradients of what trains, consumes the tape. Throws std::invalid_argument
   /// when the tape is empty or another block's, or a shape does not fit; nothing is then changed.
   void backward(MatrixView<const S> dy, MatrixView<S> dx, Tape& tape) {
-    constexpr auto* kWhere = "moe::TransformerBlock::backward";
-    detail::check_filled(kWhere, tape.layer_id, id_.value());
-    detail::check_backward_shapes(kWhere, dy, dx, tape.tokens, model_dim());
-    check_parts(kWhere);
+    check_backward(tape);
+    detail::check_backward_shapes(kBackward, dy, dx, tape.tokens, model_dim());
     const MatrixView<S> dmiddle = tape.dmiddle.resize(tape.tokens, model_dim());
     tape.attention.executor = tape.executor;
     tape.ffn.executor = tape.executor;
@@ -136,6 +144,8 @@ class TransformerBlock {
   }
 
  private:
+  static constexpr auto* kBackward = "moe::TransformerBlock::backward";
+
   void check_parts(std::string_view function) const {
     detail::check_size(function, "the attention", attention_.model_dim(), "columns",
                        "the ffn's model_dim", ffn_.model_dim());
@@ -152,8 +162,11 @@ class TransformerBlock {
     const MatrixView<S> middle = memory.middle.resize(x.rows(), x.cols());
     memory.attention.executor = memory.executor;
     memory.ffn.executor = memory.executor;
-    attention_.forward(x, middle, memory.attention, batch);
-    ffn_.forward(MatrixView<const S>(middle), y, memory.ffn, batch);
+    Batch own = batch;
+    own.seed = detail::seed_of_part(batch.seed, 0);
+    attention_.forward(x, middle, memory.attention, own);
+    own.seed = detail::seed_of_part(batch.seed, 1);
+    ffn_.forward(MatrixView<const S>(middle), y, memory.ffn, own);
   }
 
   AttentionPart attention_;

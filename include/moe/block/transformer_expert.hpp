@@ -60,6 +60,9 @@ class TransformerExpert {
     state.tape.executor = executor;
     block_.forward(in, out, state.tape);
   }
+  /// See Block::check_backward.
+  void check_backward(const State& state) const { block_.check_backward(state.tape); }
+
   /// Consumes the state; `in` is on its tape.
   void backward(MatrixView<const S>, MatrixView<const S> dout, MatrixView<S> din, State& state,
                 ExecutorRef executor = {}) {

@@ -16,8 +16,8 @@ MOE_NAMESPACE_BEGIN
 
 /// Noise for one purpose. A value depends on batch.seed, batch.step, the purpose's name, the
 /// token's place in the whole batch (batch.place_of(t)) and the column alone, so it is the same on
-/// any thread count and however the batch is split or picked apart. Layers that get the same Batch draw the same
-/// values: give each layer a seed of its own.
+/// any thread count and however the batch is split or picked apart. Layers that get the same Batch draw
+/// the same values: give each layer a seed of its own, as blocks, stacks and hierarchies do.
 class Draws {
  public:
   Draws(const Batch& batch, std::string_view purpose)

@@ -22,7 +22,8 @@ MOE_NAMESPACE_BEGIN
 ///                                  consumes the tape
 ///   visit_parameters(f)            f(std::string_view name, Parameter<S>&), in a fixed order
 /// Shapes that do not fit, memory that x and y share and a tape of another layer throw
-/// std::invalid_argument before anything is written.
+/// std::invalid_argument before anything is written. So that this also holds for layers around it, a
+/// layer should have check_backward(tape) const, which throws what backward would.
 template <class L, class S>
 concept Layer = requires(const L& layer, L& trained, MatrixView<const S> in, MatrixView<S> out,
                          typename L::Workspace& workspace, typename L::Tape& tape,
@@ -40,6 +41,12 @@ concept Layer = requires(const L& layer, L& trained, MatrixView<const S> in, Mat
     std::constructible_from<typename L::Tape, ExecutorRef>;
 
 namespace detail {
+
+/// The check_backward of a layer or an expert inside, if it has one.
+template <class Part, class Memory>
+void check_part_backward(const Part& part, const Memory& memory) {
+  if constexpr (requires { part.check_backward(memory); }) part.check_backward(memory);
+}
 
 /// A loss that any tape with a router takes.
 struct AnyLoss {
