@@ -77,6 +77,22 @@ void check_allocations(L layer) {
 
 }  // namespace
 
+TEST_CASE("a mixture of heads allocates nothing for an expert that gets more of the rows",
+          "[block][allocation]") {
+  for (const Index size : {1, 3}) {
+    for (const Index head_dim : {2, 60}) {  // narrower than the model, and wider
+      INFO(size << " threads, width " << head_dim);
+      Threads threads(size);
+      Heads layer({.model_dim = 12, .num_experts = 8, .top_k = 1, .head_dim = head_dim}, 3);
+      Calls<Heads> calls(layer, 200, threads);
+      CHECK(calls({{100, 100}}) > 0);
+      const Matrix<float> first = calls.x.row(0);
+      calls.x.rowwise() = Eigen::RowVectorXf(first.row(0));
+      CHECK(calls({{100, 100}}) == 0);
+    }
+  }
+}
+
 TEST_CASE("the second and later calls of a block allocate nothing", "[block][allocation]") {
   check_allocations(Attention({.model_dim = 12,
                                .num_heads = 6,

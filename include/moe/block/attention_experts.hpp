@@ -87,6 +87,16 @@ MatrixView<S> resize_slots(const Plan& plan, Buffer<S>& rows, Index cols) {
   return rows.resize(plan.count(), cols);
 }
 
+/// Memory for the products of up to `rows` rows, forward and backward, with matrices of at most
+/// `width` rows and columns: another time an expert may have more of the rows.
+template <class S>
+void reserve_products(Index rows, Index width, const ExecutorRef& executor,
+                      LinearScratch<S>& scratch) {
+  const Index most = std::max(scratch_for(kernels<S>(), rows, width).total(),
+                              scratch_for(kernels<S>(), width, rows).total());
+  scratch.packed.reserve(most * executor.size());
+}
+
 }  // namespace detail
 
 /// Writes q: the query of a token's j-th expert at columns [j A, (j + 1) A), zero where there is none.

@@ -117,16 +117,22 @@ class AttentionMoe {
     tape.finish(id_.value());
   }
 
+  /// Throws std::invalid_argument unless a backward with this tape could go ahead: what layers around
+  /// this one ask before they change anything.
+  void check_backward(const Tape& tape) const {
+    detail::check_tape<S>(kBackward, tape, id_.value(), num_experts(), top_k());
+    check_parts(kBackward);
+  }
+
   /// Gradients of one training forward and of the losses added to its tape: writes dx and adds to
   /// the gradients of what trains. Consumes the tape. Throws std::invalid_argument when the tape is
   /// empty or another layer's, or a shape does not fit; nothing is then changed.
   void backward(MatrixView<const S> dy, MatrixView<S> dx, Tape& tape) {
-    constexpr auto* kBackward = "moe::AttentionMoe::backward";
-    detail::check_tape<S>(kBackward, tape, id_.value(), num_experts(), top_k());
-    check_parts(kBackward);
+    check_backward(tape);
     detail::check_backward_shapes<S>(kBackward, dy, dx, tape.tokens, model_dim());
     tape.layer_id = 0;
     const Index t = tape.tokens, a = width(), k_a = top_k() * a;
+    detail::reserve_products(t, std::max(a, model_dim()), tape.executor, tape.slots.product);
     const MatrixView<const S> x = tape.kept_x(model_dim());
     const MatrixView<S> q(tape.q.data(), t, k_a), k(tape.k.data(), t, a), v(tape.v.data(), t, a);
     const MatrixView<S> dq = tape.dq.resize(t, k_a), dfound = tape.dfound.resize(t, k_a);
@@ -170,6 +176,7 @@ class AttentionMoe {
 
  private:
   static constexpr auto* kWhere = "moe::AttentionMoe";
+  static constexpr auto* kBackward = "moe::AttentionMoe::backward";
 
   /// A.
   Index width() const { return config_.heads_per_expert * config_.head_dim; }
@@ -215,6 +222,7 @@ class AttentionMoe {
     route<S>(router_, gate_, config_.capacity, x, batch, ws);
     ws.sequences.read(batch, x.rows());
     const Index a = width();
+    detail::reserve_products(x.rows(), std::max(a, model_dim()), ws.executor, ws.slots.product);
     const MatrixView<S> k = ws.k.resize(x.rows(), a), v = ws.v.resize(x.rows(), a);
     const MatrixView<S> q = ws.q.resize(x.rows(), top_k() * a);
     const MatrixView<S> found = ws.found.resize(x.rows(), top_k() * a);

@@ -4,6 +4,7 @@
 // The real rows of each sequence of a batch: x [T, D] <-> rows without padding [R, D].
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "moe/core/batch.hpp"
@@ -22,6 +23,11 @@ struct SequenceRows {
   Index count() const { return std::ssize(first) - 1; }
   Index begin(Index b) const { return first[static_cast<std::size_t>(b)]; }
   Index length(Index b) const { return begin(b + 1) - begin(b); }
+  Index longest() const {
+    Index most = 0;
+    for (Index b = 0; b < count(); ++b) most = std::max(most, length(b));
+    return most;
+  }
 
   /// batch.sequence_lengths, or one sequence of all `tokens` rows.
   void find(Index tokens, const Batch& batch) {

@@ -48,7 +48,8 @@ class SoftLayer {
   };
 
   /// Every intermediate of a forward. Reuse it: nothing is allocated while neither the real
-  /// tokens, R, nor their sequences, B, are more than before. Serves one call at a time.
+  /// tokens, R, nor their sequences, B, are more than before, nor a sequence is longer. Serves one
+  /// call at a time.
   struct Workspace {
     explicit Workspace(ExecutorRef threads = {}) : executor(threads) {}
 

@@ -56,14 +56,28 @@ using SoftScratch = std::vector<LinearScratch<S>>;
 
 namespace detail {
 
+/// Memory for every product of the longest sequence, forward and backward, whoever computes it: nothing
+/// is allocated on another thread, where a throw would end the program.
+template <class S>
+void reserve_soft(Index longest, Index slots, Index cols, Index threads, SoftScratch<S>& scratch) {
+  scratch.resize(static_cast<std::size_t>(std::max(threads, std::ssize(scratch))));
+  const auto total = [](Index rows, Index depth) {
+    return scratch_for(kernels<S>(), rows, depth).total();
+  };
+  const Index most = std::max(
+      {total(slots, longest), total(longest, slots), total(longest, cols), total(slots, cols)});
+  for (LinearScratch<S>& one : scratch) one.packed.reserve(most);
+  scratch.front().packed.reserve(most * threads);  // of few sequences each has all threads
+}
+
 /// f(b, scratch, executor) for every sequence: many sequences are shared among the threads, of few
 /// each has all threads to itself. No result depends on which.
 template <class S, class F>
-void for_sequences(const SequenceRows& sequences, Index work_per_row, SoftScratch<S>& scratch,
+void for_sequences(const SequenceRows& sequences, Index slots, Index cols, SoftScratch<S>& scratch,
                    const ExecutorRef& executor, F&& f) {
-  const double work = static_cast<double>(sequences.rows()) * static_cast<double>(work_per_row);
+  const double work = static_cast<double>(sequences.rows()) * static_cast<double>(slots * cols);
   const Index threads = useful_threads(executor, work);
-  scratch.resize(static_cast<std::size_t>(std::max(executor.size(), std::ssize(scratch))));
+  reserve_soft(sequences.longest(), slots, cols, executor.size(), scratch);
   if (threads > 1 && sequences.count() >= 2 * threads) {
     run_threads(executor, threads, [&](Index i, Index n) {
       const Range mine = part_of(sequences.count(), i, n);
@@ -158,7 +172,7 @@ struct SoftMix {
   }
   template <class F>
   void each(Index cols, const ExecutorRef& executor, F&& f) {
-    detail::for_sequences<S>(sequences, weights.slots * cols, scratch, executor, f);
+    detail::for_sequences<S>(sequences, weights.slots, cols, scratch, executor, f);
   }
 };
 

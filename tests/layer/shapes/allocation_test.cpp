@@ -65,7 +65,8 @@ TEST_CASE("the dense layer allocates nothing later, with any padding",
 
 TEST_CASE("the soft layer allocates nothing while tokens and sequences are not more",
           "[layer][soft][allocation]") {
-  const std::vector<Index> lengths = {20, 30, 10}, fewer = {11, 4};
+  const std::vector<Index> lengths = {20, 30, 10}, fewer = {11, 4}, one = {30};
+  const std::vector<Index> many(20, 3), many_with_one_long = {30, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3};
   for (const Index size : {1, 3}) {
     Threads threads(size);
     for (const auto normalization :
@@ -82,6 +83,11 @@ TEST_CASE("the soft layer allocates nothing while tokens and sequences are not m
       CHECK(counter.all(60, {.sequence_lengths = lengths}) == 0);
       CHECK(counter.all(15, {.sequence_lengths = fewer}) == 0);
       CHECK(counter.all(0) == 0);
+      CHECK(counter.all(60, {.sequence_lengths = lengths}) == 0);
+      CHECK(counter.all(30, {.sequence_lengths = one}) == 0);
+      CHECK(counter.all(60, {.sequence_lengths = many}) > 0);  // more sequences
+      // Whichever thread has the long one, and whether its products are on all threads or on one.
+      CHECK(counter.all(60, {.sequence_lengths = many_with_one_long}) == 0);
       CHECK(counter.all(60, {.sequence_lengths = lengths}) == 0);
     }
   }
