@@ -3,6 +3,7 @@
 #include "moe/observe/layer_stats.hpp"
 
 #include "layer/hierarchical_cases.hpp"
+#include "moe/block/residual.hpp"
 #include "moe/layer/soft_layer.hpp"
 
 namespace moe_test {
@@ -44,6 +45,22 @@ TEST_CASE("statistics of two levels are those of the groups and of each group's 
     idle += inside == 0;
   }
   CHECK(idle == 1);
+}
+
+TEST_CASE("statistics of a residual layer are those of the layer inside", "[observe][block]") {
+  using Moe = moe::MoeLayer<float>;
+  const moe::Residual<float, Moe> block{
+      Moe({.model_dim = 5, .hidden_dim = 4, .num_experts = 3, .top_k = 2}, 1)};
+  const Matrix<float> x = random_matrix<float>(9, 5, 1);
+  Matrix<float> y(9, 5);
+  moe::Residual<float, Moe>::Workspace workspace;
+  block.forward(x, y, workspace);
+  moe::LayerStats stats, inside;
+  layer_stats(workspace, stats);
+  layer_stats(workspace.layer, inside);
+  CHECK(stats.routing.tokens_per_expert == inside.routing.tokens_per_expert);
+  CHECK(stats.routing.entropy == inside.routing.entropy);
+  CHECK(stats.routing.entropy > 0);
 }
 
 TEST_CASE("statistics of a soft layer by hand", "[observe][soft]") {
