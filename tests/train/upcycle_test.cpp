@@ -26,7 +26,7 @@ typename Layer<S>::Config config(Index hidden, Index experts, Index top_k) {
 template <class S>
 double error_of(const Layer<S>& layer) {
   const Matrix<S> x = random_matrix<S>(50, 10, 2);
-  return moe::output_error(layer, dense_ffn<S>(), MatrixView<const S>(x)).relative;
+  return moe::output_error(layer, dense_ffn<S>(), x).relative;
 }
 
 }  // namespace

@@ -60,11 +60,22 @@ Matrix<S> output_of(const M& module, MatrixView<const S> x) {
 }  // namespace detail
 
 /// Of two modules, layers or experts, in evaluation on the same x [T, D]:
-///   output_error(upcycled_layer, dense_ffn, moe::MatrixView<const float>(x))
+///   output_error(upcycled_layer, dense_ffn, x)
 template <class A, class B, class S>
 OutputError output_error(const A& actual, const B& expected, MatrixView<const S> x) {
   const Matrix<S> a = detail::output_of<S>(actual, x), b = detail::output_of<S>(expected, x);
   return output_error<S>(MatrixView<const S>(a), MatrixView<const S>(b));
+}
+
+/// Both for Eigen matrices.
+template <detail::DirectEigen A, detail::DirectEigen B>
+OutputError output_error(const A& actual, const B& expected) {
+  using S = typename A::Scalar;
+  return output_error<S>(MatrixView<const S>(actual), MatrixView<const S>(expected));
+}
+template <class A, class B, detail::DirectEigen X>
+OutputError output_error(const A& actual, const B& expected, const X& x) {
+  return output_error(actual, expected, MatrixView<const typename X::Scalar>(x));
 }
 
 MOE_NAMESPACE_END
