@@ -2,15 +2,17 @@
 // SPDX-License-Identifier: MIT
 //
 // Files that do not fit what is to be loaded: the message says what, and nothing is changed.
-#include "io/temporary_folder.hpp"
+#include "io/round_trip.hpp"
+#include "moe/expert/any_of.hpp"
+#include "moe/expert/identity.hpp"
 #include "moe/gate/sinkhorn.hpp"
 #include "moe/io/layer_file.hpp"
+#include "moe/layer/moe_layer.hpp"
 #include "moe/loss/relu_l1.hpp"
 #include "moe/router/cosine.hpp"
 #include "moe/router/hash.hpp"
 #include "moe/router/logit_cap.hpp"
 #include "moe/router/mlp.hpp"
-#include "support/catch.hpp"
 
 using moe_test::message_of;
 using moe_test::TemporaryFolder;
@@ -58,42 +60,26 @@ std::filesystem::path altered(const TemporaryFolder& folder, const std::filesyst
   return folder.write("altered.safetensors", bytes.replace(at, from.size(), to));
 }
 
-/// A saved layer with this router, then with its option `name` as the file's number of values, which
-/// some router could have, and as hostile sizes, which must not get as far as the router.
+/// A saved layer with this router, its option `name` made hostile: refused for `tensor`, which would
+/// be as large.
 template <class Router>
-void check_router_size(const std::string& name, typename Router::Options options) {
+void check_router_size(const std::string& name, typename Router::Options options,
+                       const std::string& tensor) {
   using L = moe::MoeLayer<float, Router>;
   const TemporaryFolder folder;
   const auto path = folder / "layer.safetensors";
   L layer({.model_dim = 3, .hidden_dim = 5, .num_experts = 4, .top_k = 2, .router = options});
   moe::save_layer(path, layer);
   moe::load_layer<L>(path);
-  moe::Json about;
-  moe::Index values = 0;
-  {
-    const moe::SafeTensors file(path);
-    about = moe::SavedState::read_about(file);
-    for (const moe::TensorInfo& tensor : file.tensors()) values += tensor.size();
-  }
-  const auto message_for = [&](moe::Index size) {
-    const std::string pointer = "/parts/layer/config/" + name;
-    about.at(moe::Json::json_pointer(pointer)) = size;
-    const moe::Matrix<float> data = moe::Matrix<float>::Zero(1, values);
-    moe::SafeTensorsWriter writer(path, {{"x", moe::Dtype::f32, {values}}},
-                                  {{"moe", about.dump()}});
-    writer.write("x", data);
-    writer.finish();
-    return message_of<moe::FileError>([&] { moe::load_layer<L>(path); });
-  };
-  INFO(name);
-  CHECK_THAT(message_for(values), !ContainsSubstring(" values"));
-  std::string field = "layer." + name;
-  std::replace(field.begin(), field.end(), '/', '.');
   for (const moe::Index size :
-       {values + 1, moe::Index{1} << 36, std::numeric_limits<moe::Index>::max()}) {
-    CHECK_THAT(message_for(size),
-               ContainsSubstring(path.string() + ": " + field + " is " + std::to_string(size) +
-                                 ", the file has " + std::to_string(values) + " values"));
+       {moe::Index{7}, moe::Index{1} << 36, std::numeric_limits<moe::Index>::max()}) {
+    const auto bad =
+        moe_test::with_description(path, folder / "bad.safetensors", [&](moe::Json& about) {
+          about.at(moe::Json::json_pointer("/parts/layer/config/router/" + name)) = size;
+        });
+    INFO(name << " " << size);
+    CHECK_THAT(message_of<moe::FileError>([&] { moe::load_layer<L>(bad); }),
+               ContainsSubstring(bad.string() + ": tensor 'layer.router." + tensor + "' is ["));
   }
 }
 
@@ -110,7 +96,7 @@ TEST_CASE("a layer of another kind or size is refused before anything is written
 
   auto wider = small();
   wider.hidden_dim = 6;
-  check_refused(path, wider, "layer.config.hidden_dim is 5, expected 6");
+  check_refused(path, wider, "layer.config.experts.0.hidden_dim is 5, expected 6");
   const moe::LoadOptions lax{.same_config = false};
   check_refused(path, wider, "tensor 'layer.experts.0.w_gate' is [5, 3], expected [6, 3]", lax);
   auto fewer = small();
@@ -119,7 +105,7 @@ TEST_CASE("a layer of another kind or size is refused before anything is written
   check_refused(path, fewer, "tensor 'layer.router.weight' is [4, 3], expected [3, 3]", lax);
   auto biased = small();
   biased.expert.bias = true;
-  check_refused(path, biased, "layer.config.expert.bias is false, expected true");
+  check_refused(path, biased, "layer.config.experts.0.bias is false, expected true");
   check_refused(path, biased, "has no tensor 'layer.experts.0.b_", lax);
   auto unbiased = small();
   unbiased.gate.selection_bias.clear();
@@ -183,8 +169,9 @@ TEST_CASE("a hostile configuration is refused without a hostile allocation") {
     CHECK_THAT(message, ContainsSubstring(bad.string() + ": "));
     CHECK_THAT(message, ContainsSubstring(expected));
   };
-  check(R"(\"model_dim\":10)", R"(\"model_dim\":99)", "the file has");
-  check(R"(\"model_dim\":10)", R"(\"model_dim\":-1)", "the layer is [model_dim -1");
+  check(R"(\"model_dim\":10)", R"(\"model_dim\":99)",
+        "tensor 'layer.experts.0.w_gate' is [5, 10], expected [5, 99]");
+  check(R"(\"model_dim\":10)", R"(\"model_dim\":-1)", "layer.model_dim is -1, expected at least 0");
   check(R"(\"model_dim\":10)", R"(\"model_dim\":00)", "bad JSON");
   check(R"(\"model_dim\":10)", R"(\"model_dim\":1.)", "bad JSON");
   check(R"(\"model_dim\":10)", R"(\"model_dim\":[])", "layer.model_dim is [], expected an integer");
@@ -204,12 +191,29 @@ TEST_CASE("a hostile configuration is refused without a hostile allocation") {
 
 TEST_CASE("a hostile size among a router's options is refused before the router is made") {
   using Mlp = moe::MlpRouter<float>;
-  check_router_size<Mlp>("router/hidden_dim", {.hidden_dim = 6});
-  check_router_size<moe::LogitCap<Mlp>>("router/base/hidden_dim", {.base = {.hidden_dim = 6}});
-  check_router_size<moe::CosineRouter<float>>("router/projection_dim", {.projection_dim = 6});
-  // A seed is no size.
+  check_router_size<Mlp>("hidden_dim", {.hidden_dim = 6}, "w_in");
+  check_router_size<moe::LogitCap<Mlp>>("base/hidden_dim", {.base = {.hidden_dim = 6}}, "w_in");
+  check_router_size<moe::CosineRouter<float>>("projection_dim", {.projection_dim = 6},
+                                              "projection");
   check_router_size<moe::HashRouter<moe::UniformRouter<float>>>(
-      "router/vocabulary", {.vocabulary = 9, .seed = std::uint64_t{1} << 63});
+      "vocabulary", {.vocabulary = 9, .seed = std::uint64_t{1} << 63}, "table");
+}
+
+TEST_CASE("a layer without weights is not made of millions of parts that a short text asks for") {
+  using L = moe::MoeLayer<float, moe::UniformRouter<float>, moe::TopKGate,
+                          moe::AnyOf<float, moe::IdentityExpert<float>>>;
+  const TemporaryFolder folder;
+  const auto path = folder / "layer.safetensors";
+  moe::ExpertMix<moe::AnyOf<float, moe::IdentityExpert<float>>> mix;
+  mix.add<moe::IdentityExpert<float>>(2);
+  L layer({.model_dim = 3, .hidden_dim = 1, .num_experts = 2, .top_k = 1, .expert = mix});
+  moe::save_layer(path, layer);
+  CHECK(moe::load_layer<L>(path).num_experts() == 2);
+  const auto bad = moe_test::with_description(path, folder / "bad", [](moe::Json& about) {
+    about["parts"]["layer"]["config"]["num_experts"] = moe::Index{1} << 40;
+  });
+  CHECK_THAT(message_of<moe::FileError>([&] { moe::load_layer<L>(bad); }),
+             ContainsSubstring("layer.num_experts is 1099511627776, the file has 1 values"));
 }
 
 TEST_CASE("a gate's limits may be larger than the file") {

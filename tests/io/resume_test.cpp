@@ -5,6 +5,7 @@
 // run that was never stopped.
 #include "io/temporary_folder.hpp"
 #include "moe/io/layer_file.hpp"
+#include "moe/layer/moe_layer.hpp"
 #include "moe/loss/bias_update.hpp"
 #include "moe/loss/global_balance.hpp"
 #include "moe/loss/relu_l1.hpp"
@@ -16,6 +17,7 @@
 #include "support/trained.hpp"
 
 using moe::Index;
+using moe_test::message_of;
 using moe_test::TemporaryFolder;
 
 namespace {
@@ -161,13 +163,56 @@ TEST_CASE("an optimizer's state that does not fit is refused, and nothing is cha
   const std::size_t at = bytes.find(name);
   REQUIRE(at != bytes.npos);
   folder.write("bad", bytes.replace(at, name.size(), "\"optimizer.router.wEight.steps\""));
-  CHECK_THAT(moe_test::message_of<moe::FileError>([&] {
+  CHECK_THAT(message_of<moe::FileError>([&] {
                moe::SavedState().add("optimizer", run.optimizer, run.layer).load(folder / "bad");
              }),
              ContainsSubstring("has no tensor 'optimizer.router.weight.steps'"));
   CHECK(run.optimizer.steps() == 2);
   moe::Sgd<float> other;
-  CHECK_THAT(moe_test::message_of<moe::FileError>(
+  CHECK_THAT(message_of<moe::FileError>(
                  [&] { moe::SavedState().add("optimizer", other, run.layer).load(path); }),
              ContainsSubstring("optimizer.type is \"AdamW<float>\", expected \"Sgd<float>\""));
+}
+
+TEST_CASE("an optimizer's options are saved, and others refused") {
+  const TemporaryFolder folder;
+  const auto path = folder / "run";
+  Run<moe::AdamW<float>> run({.lr = 0.25, .beta1 = 0.5, .weight_decay = 0.1}, 1);
+  run.train(2);
+  run.state().save(path);
+  Run<moe::AdamW<float>> other({.lr = 0.25, .beta1 = 0.75, .weight_decay = 0.1}, 1);
+  CHECK_THAT(message_of<moe::FileError>([&] { other.state().load(path); }),
+             ContainsSubstring("optimizer.config.beta1 is 0.5, expected 0.75"));
+  CHECK(other.optimizer.steps() == 0);
+  other.state().load(path, {.same_config = false});  // the caller's options stay
+  CHECK(other.optimizer.steps() == 2);
+  CHECK(other.optimizer.options().beta1 == 0.75);
+}
+
+TEST_CASE("an optimizer made from a file goes on with the same bits") {
+  const TemporaryFolder folder;
+  const auto path = folder / "run";
+  using Adam = moe::AdamW<float>;
+  Run<Adam> whole({.lr = 1e-3, .beta1 = 0.3, .beta2 = 0.8, .eps = 1e-3, .weight_decay = 0.25}, 1);
+  whole.train(3);
+  whole.state().save(path);
+  Run<Adam> resumed({}, 2);
+  resumed.optimizer = moe::load_optimizer<Adam>(path, resumed.layer);
+  CHECK(resumed.optimizer.options().eps == 1e-3);
+  resumed.state().load(path);
+  whole.train(4);
+  resumed.train(4);
+  check_same(whole, resumed);
+
+  CHECK_THAT(message_of<moe::FileError>(
+                 [&] { moe::load_optimizer<moe::Sgd<float>>(path, resumed.layer); }),
+             ContainsSubstring("the optimizer is 'AdamW<float>', expected 'Sgd<float>'"));
+  CHECK_THAT(
+      message_of<moe::FileError>([&] { moe::load_optimizer<Adam>(path, resumed.layer, "sgd"); }),
+      ContainsSubstring("has no part 'sgd' with a type"));
+  moe::Sgd<float> sgd({.lr = 0.5, .momentum = 0.75});
+  moe::SavedState().add("sgd", sgd, whole.layer).save(path);
+  const auto loaded = moe::load_optimizer<moe::Sgd<float>>(path, whole.layer, "sgd");
+  CHECK(loaded.options().lr == 0.5);
+  CHECK(loaded.options().momentum == 0.75);
 }

@@ -4,9 +4,46 @@
 // A layer to a file and back, weights, state and configuration.
 #pragma once
 
+#include <new>
+#include <string>
+
 #include "moe/io/saved_state.hpp"
 
 MOE_NAMESPACE_BEGIN
+namespace detail {
+
+/// What the file says of a part: an object with a type.
+inline const Json& saved_part(const std::filesystem::path& path, const Json& about,
+                              const std::string& name) {
+  const auto part = about["parts"].find(name);
+  if (part == about["parts"].end() || !part->is_object() || !part->contains("type") ||
+      !(*part)["type"].is_string()) {
+    fail_file(path, "has no part ", in_quotes(name), " with a type");
+  }
+  return *part;
+}
+
+template <class X>
+void check_saved_type(const std::filesystem::path& path, const char* what, const Json& part) {
+  const std::string type = part["type"].get<std::string>();
+  if (type != type_label<X>()) {
+    fail_file(path, what, " is ", in_quotes(type), ", expected '", type_label<X>(), "'");
+  }
+}
+
+/// make(), where what constructors throw is the file's fault.
+template <class F>
+auto make_saved(const std::filesystem::path& path, const char* what, F&& make) {
+  try {
+    return make();
+  } catch (const std::invalid_argument& error) {
+    fail_file(path, what, "'s configuration is wrong: ", error.what());
+  } catch (const std::bad_alloc&) {
+    fail_file(path, what, " does not fit into memory");
+  }
+}
+
+}  // namespace detail
 
 /// The layer as part "layer" of a new file. Throws as SavedState::save.
 template <class Layer>
@@ -26,90 +63,52 @@ void load_layer_into(const std::filesystem::path& path, Layer& layer,
 inline std::string saved_layer_type(const std::filesystem::path& path) {
   const SafeTensors file(path);
   const Json about = SavedState::read_about(file);
-  const auto part = about["parts"].find("layer");
-  if (part == about["parts"].end() || !part->is_object() || !part->contains("type") ||
-      !(*part)["type"].is_string()) {
-    detail::fail_file(path, "has no part 'layer' with a type");
-  }
-  return (*part)["type"].get<std::string>();
+  return detail::saved_part(path, about, "layer")["type"].get<std::string>();
 }
 
-namespace detail {
-
-/// Sizes from a file decide how much is allocated, so they must be plausible: the file holds at least
-/// one value per weight of the experts' smallest matrix.
-inline void check_plausible(const SafeTensors& file, Index values, Index model_dim,
-                            Index hidden_dim, Index num_experts) {
-  Index needed = 1;
-  for (const Index n : {model_dim, hidden_dim, num_experts}) {
-    if (n < 0 || __builtin_mul_overflow(needed, n, &needed) || needed > values) {
-      fail_file(file.files().front(), "the layer is [model_dim ", model_dim, ", hidden_dim ",
-                hidden_dim, ", num_experts ", num_experts, "], the file has ", values, " values");
-    }
-  }
-}
-
-/// The same for every size among a part's options, nested ones too: it has at least one value each.
-struct PlausibleOptions {
-  const std::filesystem::path& path;
-  Index values;
-  std::string where;
-
-  template <class T>
-  void operator()(std::string_view name, T& value) const {
-    const std::string full = where + "." + std::string(name);
-    if constexpr (std::is_same_v<T, Index>) {
-      if (value > values) {
-        fail_file(path, full, " is ", value, ", the file has ", values, " values");
-      }
-    } else if constexpr (HasFields<T>) {
-      value.visit(PlausibleOptions{path, values, full});
-    }
-  }
-};
-
-template <class C>
-void check_plausible(const SafeTensors& file, C& config) {
-  Index values = 0;
-  for (const TensorInfo& tensor : file.tensors()) values += tensor.size();
-  check_plausible(file, values, config.model_dim, config.hidden_dim, config.num_experts);
-  // Of the gate nothing: its numbers are limits, as SinkhornGate's max_iterations, not sizes.
-  const PlausibleOptions check{file.files().front(), values, "layer"};
-  check("router", config.router);
-  check("expert", config.expert);
-}
-
-}  // namespace detail
-
-/// The layer of the file's part "layer", made as the file's configuration says. Throws FileError
-/// when the file is damaged, or its layer is of another type (see saved_layer_type).
+/// The layer of the file's part "layer", made as the file's configuration says. Nothing is allocated
+/// that the file does not hold. Throws FileError when the file is damaged, or its layer is of another
+/// type (see saved_layer_type).
 template <class Layer>
 Layer load_layer(const std::filesystem::path& path) {
-  static_assert(
-      detail::HasConfig<Layer>,
-      "moe::load_layer: the layer cannot say its configuration; make it in the program and "
-      "use moe::load_layer_into");
-  const std::string type = saved_layer_type(path);
-  if (type != type_label<Layer>()) {
-    detail::fail_file(path, "the layer is ", detail::in_quotes(type), ", expected '",
-                      type_label<Layer>(), "'");
-  }
+  static_assert(detail::HasBlueprint<Layer>,
+                "moe::load_layer: the layer, or a part of it, cannot say its configuration (see "
+                "moe/io/layer_config.hpp); make it in the program and use moe::load_layer_into");
   const SafeTensors file(path);
   const Json about = SavedState::read_about(file);
-  typename Layer::Config config;
-  const Json& part = about["parts"]["layer"];
+  const Json& part = detail::saved_part(path, about, "layer");
+  detail::check_saved_type<Layer>(path, "the layer", part);
   if (!part.contains("config")) detail::fail_file(path, "has no configuration of the layer");
-  detail::FieldReader reader(path, "layer", part["config"]);
-  detail::visit_config(config, reader);
-  reader.finish();
-  detail::check_plausible(file, config);
-  try {
-    Layer layer(config);
-    load_layer_into(path, layer);
+  return detail::make_saved(path, "the layer", [&] {
+    detail::Section at(file, "layer", "layer.", part["config"]);
+    Layer layer = detail::Blueprint<Layer>::make(at);
+    at.finish();
+    SavedState().add("layer", layer).load(file);
     return layer;
-  } catch (const std::invalid_argument& error) {
-    detail::fail_file(path, "the layer's configuration is wrong: ", error.what());
-  }
+  });
+}
+
+/// The optimizer of the file's part `name`, with its options and all it remembers of `module`'s
+/// parameters, whose gradients are set too. Throws FileError as load_layer; `module` is then unchanged.
+template <class Optimizer, class M>
+Optimizer load_optimizer(const std::filesystem::path& path, M& module,
+                         const std::string& name = "optimizer") {
+  static_assert(
+      detail::Describable<Optimizer>,
+      "moe::load_optimizer: the optimizer cannot say its options, expected options() const "
+      "and in Options a member visit(f); make it in the program and use SavedState::load");
+  const SafeTensors file(path);
+  const Json about = SavedState::read_about(file);
+  const Json& part = detail::saved_part(path, about, name);
+  detail::check_saved_type<Optimizer>(path, "the optimizer", part);
+  if (!part.contains("config")) detail::fail_file(path, "has no options of the optimizer");
+  return detail::make_saved(path, "the optimizer", [&] {
+    detail::Section at(file, name, name + ".", part["config"]);
+    Optimizer optimizer(at.read_options<typename Optimizer::Options>());
+    at.finish();
+    SavedState().add(name, optimizer, module).load(file);
+    return optimizer;
+  });
 }
 
 MOE_NAMESPACE_END

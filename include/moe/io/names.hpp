@@ -52,6 +52,13 @@ struct TypeLabel<X<Types...>> {
            ">";
   }
 };
+template <template <class, bool> class X, class Type, bool Value>
+struct TypeLabel<X<Type, Value>> {
+  static std::string text() {
+    return std::string(short_name(spelled_type<X<Type, Value>>())) + "<" + label_list<Type>() +
+           (Value ? ", true>" : ", false>");
+  }
+};
 template <class S, class Act, bool IsGated>
 struct TypeLabel<FfnExpert<S, Act, IsGated>> {
   static std::string text() {
@@ -83,7 +90,7 @@ std::optional<E> enumerator_named(std::string_view name) {
 
 /// The type as the source names it, without namespaces, every argument spelled out:
 /// "MoeLayer<float, LinearRouter<float>, TopKGate, GatedFfn<float, Silu>>". The same from every
-/// compiler; an argument that is not a type is left out.
+/// compiler; a list with an argument that is no type or bool is left out.
 template <class T>
 std::string type_label() {
   return detail::TypeLabel<std::remove_cv_t<T>>::text();

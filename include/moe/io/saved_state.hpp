@@ -4,9 +4,10 @@
 // Saves and restores anything that learns, bit for bit: layers, optimizers, random states, counters.
 #pragma once
 
+#include "moe/io/config/compare.hpp"
 #include "moe/io/layer_config.hpp"
+#include "moe/io/optimizer_state.hpp"
 #include "moe/io/state_leaves.hpp"
-#include "moe/train/slots.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -51,19 +52,25 @@ class SavedState {
     return *this;
   }
 
-  /// An optimizer with what it remembers of `module`'s parameters, and which of them have had a
-  /// gradient: what has not is left alone by the next step too.
+  /// An optimizer: its options, what it remembers of `module`'s parameters, and which of them have had
+  /// a gradient: what has not is left alone by the next step too.
   template <class O, class M>
   requires requires(O& o) { o.state().parameters; }
   SavedState& add(std::string name, O& optimizer, M& module) {
     Entry entry = named(std::move(name));
     entry.save = [&](const std::string& n, detail::SaveList& list) {
-      save_optimizer(n, optimizer.state(), module, list);
+      detail::save_optimizer(n, optimizer.state(), module, list);
     };
     entry.load = [&](const std::string& n, detail::LoadList& list) {
-      load_optimizer(n, optimizer.state(), module, list);
+      detail::load_optimizer(n, optimizer.state(), module, list);
     };
-    entry.describe = [] { return Json{{"type", type_label<O>()}}; };
+    entry.describe = [&optimizer] {
+      Json about = {{"type", type_label<O>()}};
+      if constexpr (detail::Describable<O>) {
+        about["config"] = detail::fields_to_json(detail::options_behind(optimizer));
+      }
+      return about;
+    };
     entries_.push_back(std::move(entry));
     return *this;
   }
@@ -85,7 +92,9 @@ class SavedState {
   /// file is damaged or not of these parts; nothing is then changed. Tensors of parts that were not
   /// added are left alone.
   void load(const std::filesystem::path& path, const LoadOptions& options = {}) const {
-    const SafeTensors file(path);
+    load(SafeTensors(path), options);
+  }
+  void load(const SafeTensors& file, const LoadOptions& options = {}) const {
     const Json about = read_about(file);
     detail::LoadList list(file);
     for (const Entry& entry : entries_) {
@@ -145,7 +154,7 @@ class SavedState {
   template <class X>
   static Json description(const X& part) {
     Json about = {{"type", type_label<X>()}};
-    if constexpr (detail::HasConfig<X>) about["config"] = detail::config_to_json(part);
+    if constexpr (detail::HasBlueprint<X>) about["config"] = detail::describe(part);
     return about;
   }
 
@@ -186,80 +195,6 @@ class SavedState {
     if constexpr (!kPart) list.add_state(name, part);
   }
 
-  // --- optimizers: "<name>.steps"; of each parameter ".steps", and where there are any ".first",
-  // ".second" and ".grad", [0] for a gradient that is there and zero ---
-
-  template <class S, class M>
-  static void save_optimizer(const std::string& name, OptimizerState<S>& state, M& module,
-                             detail::SaveList& list) {
-    if (!state.parameters.empty()) state.check(module, "moe::SavedState::save");
-    list.add_state(name + ".steps", state.steps);
-    std::size_t i = 0;
-    module.visit_parameters([&](std::string_view n, Parameter<S>& p) {
-      const std::string full = name + "." + std::string(n);
-      const auto begin = p.grad.data(), end = begin + p.grad.size();
-      if (p.grad.size() != 0 && std::all_of(begin, end, [](S v) { return v == 0; })) {
-        list.add(full + ".grad", dtype_of<S>(), {0}, nullptr);
-      } else if (p.grad.size() != 0) {
-        list.add(full + ".grad", p.grad);
-      }
-      if (state.parameters.empty()) return;
-      ParameterState<S>& slot = state.parameters[i++];
-      list.add_state(full + ".steps", slot.steps);
-      if (slot.first.size() != 0) list.add(full + ".first", slot.first);
-      if (slot.second.size() != 0) list.add(full + ".second", slot.second);
-    });
-  }
-
-  template <class S, class M>
-  static void load_optimizer(const std::string& name, OptimizerState<S>& state, M& module,
-                             detail::LoadList& list) {
-    OptimizerState<S> next;
-    const auto number = [&](const std::string& full) {
-      const TensorInfo& tensor = list.take(full, dtype_of<Index>(), {});
-      Index value = 0;
-      SafeTensors::read<Index>(tensor, MatrixView<Index>(&value, 1, 1));
-      if (value < 0) SafeTensors::fail(tensor, "is ", value, ", expected at least 0");
-      return value;
-    };
-    const auto matrix = [&](const std::string& full, const Parameter<S>& p) {
-      Matrix<S> values;
-      if (!list.file().contains(full)) return values;
-      const Index shape[] = {p.value.rows(), p.value.cols()};
-      const TensorInfo& tensor = list.take(full, dtype_of<S>(), shape);
-      values.resize(shape[0], shape[1]);
-      SafeTensors::read<S>(tensor, values);
-      list.file().release(tensor);
-      return values;
-    };
-    next.steps = number(name + ".steps");
-    bool stepped = false;
-    module.visit_parameters([&](std::string_view n, Parameter<S>&) {
-      stepped = stepped || list.file().contains(name + "." + std::string(n) + ".steps");
-    });
-    module.visit_parameters([&](std::string_view n, Parameter<S>& p) {
-      const std::string full = name + "." + std::string(n);
-      list.on_commit([&p, grad = gradient(full + ".grad", p, matrix, list)]() mutable {
-        p.grad = std::move(grad);
-      });
-      if (!stepped) return;
-      next.parameters.push_back({.name = std::string(n),
-                                 .steps = number(full + ".steps"),
-                                 .first = matrix(full + ".first", p),
-                                 .second = matrix(full + ".second", p)});
-    });
-    list.on_commit([&state, next = std::move(next)]() mutable { state = std::move(next); });
-  }
-
-  template <class S, class F>
-  static Matrix<S> gradient(const std::string& full, const Parameter<S>& p, const F& matrix,
-                            detail::LoadList& list) {
-    const TensorInfo* tensor = list.file().find(full);
-    if (tensor == nullptr || tensor->shape.size() != 1) return matrix(full, p);
-    list.take(full, dtype_of<S>(), std::array<Index, 1>{0});
-    return Matrix<S>::Zero(p.value.rows(), p.value.cols());
-  }
-
   // --- descriptions ---
 
   static void check_description(const SafeTensors& file, const Json& about, const Entry& entry) {
@@ -268,24 +203,7 @@ class SavedState {
     if (found == about["parts"].end()) {
       detail::fail_file(path, "has no part ", detail::in_quotes(entry.name));
     }
-    compare(path, entry.name, *found, entry.describe(), entry.state);
-  }
-
-  /// Every option that both know must agree.
-  static void compare(const std::filesystem::path& path, const std::string& where,
-                      const Json& found, const Json& expected, const std::set<std::string>& state) {
-    if (!found.is_object() || !expected.is_object()) {
-      if (found != expected) {
-        detail::fail_file(path, where, " is ", detail::FieldReader::shown(found), ", expected ",
-                          detail::FieldReader::shown(expected));
-      }
-      return;
-    }
-    for (const auto& [key, value] : expected.items()) {
-      if (!state.contains(key) && found.contains(key)) {
-        compare(path, where + "." + key, found[key], value, state);
-      }
-    }
+    detail::compare_descriptions(path, entry.name, *found, entry.describe(), entry.state);
   }
 
   std::vector<Entry> entries_;
