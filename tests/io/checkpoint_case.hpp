@@ -23,6 +23,7 @@ struct CheckpointCase {
   moe::Matrix<float> x;
   moe::Matrix<double> logits, weights, y;
   moe::Matrix<std::int32_t> ids;
+  std::vector<std::int64_t> token_ids;  ///< [T], or empty
 
   explicit CheckpointCase(const std::filesystem::path& path)
       : name(path.filename().string()), folder(path) {
@@ -37,6 +38,9 @@ struct CheckpointCase {
     read("expert_ids", ids);
     read("expert_weights", weights);
     read("y", y);
+    if (!file.contains("token_ids")) return;
+    token_ids.resize(static_cast<std::size_t>(x.rows()));
+    file.read("token_ids", moe::MatrixView<std::int64_t>(token_ids.data(), 1, x.rows()));
   }
 
   static std::filesystem::path root() {

@@ -81,9 +81,14 @@ TEST_CASE("a loaded layer refuses matrices that do not fit before it writes", "[
 }
 
 TEST_CASE("parts that do not fit make no layer", "[io][checkpoint]") {
-  const auto parts = [] {
+  const auto router = [](Index experts, Index model_dim) {
+    moe::LinearRouter<float> linear;
+    linear.weight = moe::Parameter<float>(experts, model_dim);
+    return moe::CheckpointRouter(std::move(linear));
+  };
+  const auto parts = [&] {
     moe::CheckpointLayer::Parts p;
-    p.router.weight = moe::Parameter<float>(4, 8);
+    p.router = router(4, 8);
     p.gate = {{8, 16, 4, 2}, moe::TopKGate::Options{}};
     p.experts = moe::PackedFfn<float>({8, 16, moe::Activation::silu, true}, 4);
     return p;
@@ -91,11 +96,11 @@ TEST_CASE("parts that do not fit make no layer", "[io][checkpoint]") {
   CHECK_NOTHROW(moe::CheckpointLayer(parts()));
   auto more = parts(), narrow = parts(), shared = parts(), bias = parts(), input = parts();
   more.zero_experts = 1;
-  narrow.router.weight = moe::Parameter<float>(4, 7);
+  narrow.router = router(4, 7);
   shared.shared = moe::PackedFfn<float>({9, 16, moe::Activation::silu, true}, 1);
   bias.output_bias.resize(9);
   input.zero_experts = 1;
-  input.router.weight = moe::Parameter<float>(5, 8);
+  input.router = router(5, 8);
   input.gate = {{8, 16, 5, 2}, moe::TopKGate::Options{.weight_on_input = true}};
   for (auto* bad : {&more, &narrow, &shared, &bias, &input}) {
     CHECK_THROWS_AS(moe::CheckpointLayer(std::move(*bad)), std::invalid_argument);

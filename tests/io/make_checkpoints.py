@@ -58,7 +58,7 @@ def nearest(table, values):
 # --- safetensors ---
 
 SIZES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "I32": np.int32, "I64": np.int64,
-         "U8": np.uint8, "BF16": np.uint16, "F8_E4M3": np.uint8}
+         "I8": np.int8, "U8": np.uint8, "BF16": np.uint16, "F8_E4M3": np.uint8, "F8_E8M0": np.uint8}
 
 
 def write_safetensors(path, tensors):
@@ -98,7 +98,7 @@ class Model:
     def weight(self, name, *shape, dtype="BF16", scale=0.3):
         return self.put(name, self.normal(*shape, scale=scale), dtype)
 
-    def fp8_weight(self, name, rows, cols, block):
+    def fp8_weight(self, name, rows, cols, block, scale_name=".weight_scale_inv"):
         """Block-scaled: value = float8 * weight_scale_inv of its block; edge blocks are partial."""
         w = self.normal(rows, cols)
         blocks = -(-rows // block[0]), -(-cols // block[1])
@@ -106,8 +106,26 @@ class Model:
         full = scale.repeat(block[0], 0).repeat(block[1], 1)[:rows, :cols].astype(np.float64)
         codes = nearest(E4M3, w / full)
         self.tensors[name + ".weight"] = ("F8_E4M3", codes)
-        self.tensors[name + ".weight_scale_inv"] = ("F32", scale)
+        self.tensors[name + scale_name] = ("F32", scale)
         return torch.tensor(E4M3[codes] * full)
+
+    def fp8_scaled(self, name, shape, scale_name, scale_shape, scale_type="F32"):
+        """A scale of scale_shape, broadcast over the weight; [] and [1] are one for all of it."""
+        w = self.normal(*shape)
+        scale = np.abs(self.normal(*scale_shape)) * 0.002 + 0.0005
+        scale = self.put(scale_name, scale, scale_type).numpy()
+        codes = nearest(E4M3, w / scale)
+        self.tensors[name] = ("F8_E4M3", codes)
+        return torch.tensor(E4M3[codes] * scale)
+
+    def fp4_weight(self, name, rows, cols):
+        """DeepSeek-V4: two float4 to an int8, the low half first; 32 along a row share 2^(scale - 127)."""
+        scales = self.random.integers(122, 127, (rows, cols // 32)).astype(np.uint8)
+        codes = self.random.integers(0, 16, (rows, cols)).astype(np.uint8)
+        self.tensors[name + ".weight"] = ("I8", (codes[:, 0::2] | codes[:, 1::2] << 4).view(np.int8))
+        self.tensors[name + ".scale"] = ("F8_E8M0", scales)
+        power = 2.0 ** (scales.astype(np.float64) - 127)
+        return torch.tensor(E2M1[codes] * power.repeat(32, 1))
 
     def mxfp4_weight(self, names, experts, rows, cols):
         """32 values share a power of two, 2^(scale - 127); the low half of a byte comes first."""
@@ -785,6 +803,10 @@ def grok1(seed):
     p = "model.layers.0.moe_block"
     router = m.weight(f"{p}.gate.weight", e, d)
     experts = experts_by_name(m, p, ("linear", "linear_v", "linear_1"), e, d, h)
+    return finish_grok(m, d, router, experts, k)
+
+
+def finish_grok(m, d, router, experts, k):
     x = m.input(d)
     logits = x @ router.T
     ids, w = softmax_route(logits, k, False)
@@ -800,10 +822,175 @@ def grok1(seed):
     return m
 
 
+def mixtral_fp8(seed):
+    """A scale for each tensor, [1], and one for activations that nobody needs here."""
+    d, h, e, k = 20, 12, 4, 2
+    m = Model("mixtral_fp8", seed, {
+        "architectures": ["MixtralForCausalLM"], "model_type": "mixtral", "hidden_size": d,
+        "intermediate_size": h, "num_local_experts": e, "num_experts_per_tok": k,
+        "num_hidden_layers": 1, "hidden_act": "silu", "vocab_size": 7,
+        "quantization_config": {"quant_method": "fp8", "activation_scheme": "static",
+                                "ignored_layers": ["lm_head"]}})
+    p = "model.layers.0.block_sparse_moe"
+    router = m.weight(f"{p}.gate.weight", e, d)
+    experts = []
+    for i in range(e):
+        experts.append([m.fp8_scaled(f"{p}.experts.{i}.{n}.weight", s,
+                                     f"{p}.experts.{i}.{n}.weight_scale", (1,))
+                        for n, s in zip(W123, [(h, d), (h, d), (d, h)])])
+        for n in W123:
+            m.put(f"{p}.experts.{i}.{n}.input_scale", [0.5], "F32")
+    x = m.input(d)
+    logits = x @ router.T
+    return finish(m, x, logits, *softmax_route(logits, k, True), experts)
+
+
+def grok1_fp8(seed):
+    """amd's port: a scale for each tensor, []; config.json as hpcai-tech's, which names no model_type."""
+    d, h, e, k = 20, 12, 4, 2
+    m = Model("grok1_fp8", seed, {
+        "architectures": ["Grok1ModelForCausalLM"], "hidden_size": d, "intermediate_size": h,
+        "num_experts": e, "num_experts_per_tok": k, "num_hidden_layers": 1, "vocab_size": 7,
+        "quantization_config": {"quant_method": "fp8", "activation_scheme": "static",
+                                "ignored_layers": ["lm_head", "*.gate"]}})
+    p = "model.layers.0.moe_block"
+    router = m.weight(f"{p}.gate.weight", e, d)
+    experts = [[m.fp8_scaled(f"{p}.experts.{i}.{n}.weight", s, f"{p}.experts.{i}.{n}.weight_scale", ())
+                for n, s in (("linear", (h, d)), ("linear_v", (h, d)), ("linear_1", (d, h)))]
+               for i in range(e)]
+    return finish_grok(m, d, router, experts, k)
+
+
+def grok1_keyfan(seed):
+    d, h, e, k = 20, 12, 4, 2
+    m = Model("grok1_keyfan", seed, {
+        "architectures": ["GrokForCausalLM"], "model_type": "grok", "hidden_size": d,
+        "intermediate_size": h, "num_local_experts": e, "num_experts_per_tok": k,
+        "num_hidden_layers": 1, "hidden_act": "gelu_new", "vocab_size": 7})
+    p = "transformer.decoder_layer.0.block_sparse_moe"
+    router = m.weight(f"{p}.gate.weight", e, d)
+    experts = experts_by_name(m, p, ("linear", "linear_v", "linear_1"), e, d, h)
+    return finish_grok(m, d, router, experts, k)
+
+
+def llama4_config(d, h, e, quantization):
+    return {"architectures": ["Llama4ForConditionalGeneration"], "model_type": "llama4",
+            "text_config": {"model_type": "llama4_text", "hidden_size": d, "intermediate_size": h,
+                            "intermediate_size_mlp": 24, "num_local_experts": e,
+                            "num_experts_per_tok": 1, "num_hidden_layers": 1,
+                            "hidden_act": "silu", "vocab_size": 7},
+            "quantization_config": quantization}
+
+
+def finish_llama4(m, d, router, experts, shared):
+    x = m.input(d)
+    logits = x @ router.T
+    ids = top(logits, 1)
+    w = torch.sigmoid(take(logits, ids))
+    y = torch.cat([swiglu(w[t] * x[t:t + 1], *experts[i]) for t, i in enumerate(ids[:, 0].tolist())])
+    m.expect(logits, ids, w, y + swiglu(x, *shared))
+    return m
+
+
+def llama4_fp8(seed):
+    """llm-compressor's: experts one by one, a bfloat16 scale for each row, [rows, 1]."""
+    d, h, e = 20, 12, 4
+    m = Model("llama4_fp8", seed, llama4_config(d, h, e, {
+        "quant_method": "compressed-tensors", "format": "float-quantized", "config_groups": {
+            "group_0": {"weights": {"num_bits": 8, "type": "float", "strategy": "channel"}}}}))
+    p = "language_model.model.layers.0.feed_forward"
+    router = m.weight(f"{p}.router.weight", e, d)
+
+    def glu_fp8(prefix):
+        return [m.fp8_scaled(f"{prefix}.{n}.weight", s, f"{prefix}.{n}.weight_scale", (s[0], 1), "BF16")
+                for n, s in zip(PROJ, [(h, d), (h, d), (d, h)])]
+
+    experts = [glu_fp8(f"{p}.experts.{i}") for i in range(e)]
+    return finish_llama4(m, d, router, experts, glu_fp8(f"{p}.shared_expert"))
+
+
+def llama4_fbgemm(seed):
+    """Meta's: fused and transposed, a scale for each output of each expert."""
+    d, h, e = 20, 12, 4
+    m = Model("llama4_fbgemm", seed, llama4_config(d, h, e, {
+        "quant_method": "fbgemm_fp8", "activation_scale_ub": 1200.0}))
+    p = "language_model.model.layers.0.feed_forward"
+    router = m.weight(f"{p}.router.weight", e, d)
+    both = m.fp8_scaled(f"{p}.experts.gate_up_proj", (e, d, 2 * h),
+                        f"{p}.experts.gate_up_proj_scale", (e, 1, 2 * h))
+    scale = np.abs(m.normal(e, 1, d)) * 0.002 + 0.0005  # stored [E, D, 1]
+    scale = m.put(f"{p}.experts.down_proj_scale", scale.reshape(e, d, 1), "F32").numpy()
+    scale = scale.reshape(e, 1, d)
+    codes = nearest(E4M3, m.normal(e, h, d) / scale)
+    m.tensors[f"{p}.experts.down_proj"] = ("F8_E4M3", codes)
+    down = torch.tensor(E4M3[codes] * scale)
+    shared = glu(m, f"{p}.shared_expert", d, h)
+    experts = [(both[i, :, :h].T, both[i, :, h:].T, down[i].T) for i in range(e)]
+    return finish_llama4(m, d, router, experts, shared)
+
+
+def deepseek_v4(seed, hashed=False):
+    """The experts of one in MXFP4, of the other in float8 as the base model's; one chooses by token."""
+    d, h, e, k, block, limit, scale, vocabulary = 64, 32, 8, 3, (16, 32), 0.75, 1.5, 11
+    m = Model("deepseek_v4" + ("_hash" if hashed else ""), seed, {
+        "architectures": ["DeepseekV4ForCausalLM"], "model_type": "deepseek_v4", "hidden_size": d,
+        "moe_intermediate_size": h, "n_routed_experts": e, "n_shared_experts": 1,
+        "num_experts_per_tok": k, "scoring_func": "sqrtsoftplus", "topk_method": "noaux_tc",
+        "norm_topk_prob": True, "routed_scaling_factor": scale, "swiglu_limit": limit,
+        "num_hash_layers": 1, "num_hidden_layers": 1 if hashed else 2, "hidden_act": "silu",
+        "expert_dtype": "fp8" if hashed else "fp4", "vocab_size": vocabulary,
+        "quantization_config": {"activation_scheme": "dynamic", "fmt": "e4m3", "quant_method": "fp8",
+                                "scale_fmt": "ue8m0", "weight_block_size": list(block)}})
+    shapes = [(h, d), (h, d), (d, h)]
+    table = None
+    for layer in range(m.config["num_hidden_layers"]):
+        p = f"layers.{layer}.ffn"
+        router = m.weight(f"{p}.gate.weight", e, d)
+        if layer == 0:
+            table = np.stack([m.random.permutation(e)[:k] for _ in range(vocabulary)])
+            m.tensors[f"{p}.gate.tid2eid"] = ("I64", table)
+        else:
+            table, bias = None, m.put(f"{p}.gate.bias", m.normal(e, scale=0.3), "F32")
+        if hashed:
+            experts = [[m.fp8_weight(f"{p}.experts.{i}.{n}", *s, block, ".scale")
+                        for n, s in zip(W123, shapes)] for i in range(e)]
+        else:
+            experts = [[m.fp4_weight(f"{p}.experts.{i}.{n}", *s) for n, s in zip(W123, shapes)]
+                       for i in range(e)]
+        shared = [m.fp8_weight(f"{p}.shared_experts.{n}", *s, block, ".scale")
+                  for n, s in zip(W123, shapes)]
+    x = m.input(d)
+    logits = x @ router.T
+    score = torch.sqrt(F.softplus(logits))
+    if hashed:
+        tokens = m.random.integers(0, vocabulary, TOKENS)
+        m.expected["token_ids"] = ("I64", tokens)
+        rows = torch.tensor(table[tokens])
+        ids = rows.gather(1, top(take(score, rows), k))  # best first
+        outside = torch.ones_like(logits).scatter(1, rows, 0.0) > 0
+        logits = logits.masked_fill(outside, -torch.inf)
+    else:
+        ids = top(score + bias, k)
+    w = take(score, ids)
+    w = w / (w.sum(-1, keepdim=True) + 1e-20) * scale
+
+    def expert(weights, v):
+        gate, up, down = weights
+        return (F.silu((v @ gate.T).clamp(max=limit)) * (v @ up.T).clamp(-limit, limit)) @ down.T
+
+    m.expect(logits, ids, w, mix(x, ids, w, lambda i, v: expert(experts[i], v)) + expert(shared, x))
+    return m
+
+
+def deepseek_v4_hash(seed):
+    return deepseek_v4(seed, hashed=True)
+
+
 FAMILIES = [mixtral, phimoe, minimax_m2, qwen2_moe, qwen3_moe, olmoe, deepseek_v2, deepseek_v2_lite,
             deepseek_v3, glm4_moe, glm4v_moe, dots1, kimi_k2, ernie4_5_moe, bailing_moe,
             bailing_moe_v2, longcat_flash, jamba, granitemoe, granitemoeshared, jetmoe, dbrx, gpt_oss,
-            gpt_oss_original, gpt_oss_bf16, llama4, switch_transformers, nllb_moe, grok1]
+            gpt_oss_original, gpt_oss_bf16, llama4, switch_transformers, nllb_moe, grok1, grok1_fp8,
+            grok1_keyfan, mixtral_fp8, llama4_fp8, llama4_fbgemm, deepseek_v4, deepseek_v4_hash]
 
 
 def main():

@@ -5,29 +5,14 @@
 // nlohmann_json.
 #pragma once
 
-#include <functional>
 #include <string>
 #include <vector>
 
+#include "moe/io/checkpoint/expert_reader.hpp"
 #include "moe/io/checkpoint/families.hpp"
 #include "moe/io/checkpoint/layer.hpp"
-#include "moe/io/checkpoint/tensors.hpp"
 
 MOE_NAMESPACE_BEGIN
-
-/// What load_layer may be told.
-struct CheckpointOptions {
-  WeightType weights = WeightType::native;  ///< native: float32, exact
-  /// Whose code the gate follows where codes differ: see presets::Variant.
-  presets::Variant variant = presets::Variant::official;
-  /// Dropless unless told otherwise, for families trained with limited room too
-  /// (presets::switch_capacity): with room to spare the numbers are the same, and they do not depend
-  /// on the batch.
-  CapacityOptions capacity{};
-  ExecutorRef executor{};  ///< reads and packs with its threads
-  /// Called after each expert, the shared one included: so many of so many.
-  std::function<void(Index done, Index total)> progress{};
-};
 
 /// One layer with experts, as the files have it.
 struct LayerInfo {
@@ -57,7 +42,7 @@ class Checkpoint {
     const std::string method = config_.quantization();
     if (!method.empty() && method != "fp8" && method != "mxfp4") {
       detail::fail_file(config_.path(), "the weights are quantized by ", detail::in_quotes(method),
-                        ", expected none, fp8 in blocks, or mxfp4");
+                        ", expected none, fp8, fbgemm_fp8, compressed-tensors of floats, or mxfp4");
     }
     for (const char* prefix : kPrefixes) {
       prefix_ = prefix;
@@ -115,10 +100,9 @@ class Checkpoint {
     check(r);
     CheckpointLayer::Parts parts;
     parts.gate = make_gate(r);
-    parts.router.weight = read_parameter(r.router);
-    if (!r.router_bias.empty()) parts.router.bias = read_parameter(r.router_bias);
+    parts.router = make_router(r);
     const Index experts = r.dims.num_experts, total = experts + (r.shared_dim > 0 ? 1 : 0);
-    ExpertReader reader{tensors_, options, total};
+    detail::ExpertReader reader{tensors_, options, total};
     parts.experts = reader.read(shape_of(r, r.dims.hidden_dim), experts, r.expert);
     parts.zero_experts = r.zero_experts;
     if (r.shared_dim > 0) {
@@ -176,10 +160,24 @@ class Checkpoint {
     for (const auto* place : extras(r)) find(*place);
     for (Index e = 0; e < r.dims.num_experts; ++e) visit(r.expert(e), find);
     visit(r.shared, find);
+    if (!r.token_table.empty()) tensors_.check_integers(r.token_table);
   }
 
   static FfnShape shape_of(const LayerRecipe& r, Index hidden_dim) {
     return {r.dims.model_dim, hidden_dim, r.activation, r.gated, r.clamped};
+  }
+
+  CheckpointRouter make_router(const LayerRecipe& r) const {
+    LinearRouter<float> linear;
+    linear.weight = read_parameter(r.router);
+    if (!r.router_bias.empty()) linear.bias = read_parameter(r.router_bias);
+    if (r.token_table.empty()) return linear;
+    try {
+      return {std::move(linear), r.dims.top_k, tensors_.integers(r.token_table)};
+    } catch (const std::invalid_argument& error) {
+      detail::fail_file(config_.path(), "the tensor ", detail::in_quotes(r.token_table.name),
+                        " is no table of experts: ", error.what());
+    }
   }
 
   CheckpointGate make_gate(LayerRecipe& r) const {
@@ -207,36 +205,6 @@ class Checkpoint {
     tensors_.read(place, p.value);
     return p;
   }
-
-  /// Reads experts of one shape, one after the other, through memory for one.
-  struct ExpertReader {
-    const CheckpointTensors& tensors;
-    const CheckpointOptions& options;
-    Index total;
-    Index done = 0;
-
-    template <class Places>
-    PackedFfn<float> read(const FfnShape& shape, Index count, Places&& places) {
-      PackedFfn<float> packed(shape, count, options.weights);
-      std::array<Matrix<float>, 6> part;
-      for (Index e = 0; e < count; ++e) {
-        const FfnPlaces& p = places(e);
-        const std::array<const WeightPlace*, 6> place = {&p.gate,   &p.in,   &p.out,
-                                                         &p.b_gate, &p.b_in, &p.b_out};
-        std::array<const float*, 6> data{};
-        for (std::size_t i = 0; i < part.size(); ++i) {
-          if (place[i]->empty()) continue;
-          part[i].resize(place[i]->rows, place[i]->cols);
-          tensors.read(*place[i], part[i], options.executor);
-          data[i] = part[i].data();
-        }
-        packed.pack_expert(e, {data[0], data[1], data[2], data[3], data[4], data[5]},
-                           options.executor);
-        if (options.progress) options.progress(++done, total);
-      }
-      return packed;
-    }
-  };
 
   ModelConfig config_;
   const CheckpointFamily* family_;

@@ -25,8 +25,14 @@ class ModelConfig {
   ModelConfig(Json json, std::filesystem::path path)
       : json_(std::move(json)), path_(std::move(path)) {
     if (!json_.is_object()) detail::fail_file(path_, "is not a JSON object");
-    quantization_ = json_.value("quantization_config", Json());
+    for (const char* key : {"compression_config", "quantization_config"}) {
+      if (json_.contains(key)) quantization_ = json_[key];
+    }
     model_type_ = text("model_type", "");
+    const Json* names = find("architectures");
+    if (names != nullptr && names->is_array() && !names->empty() && names->front().is_string()) {
+      architecture_ = names->front().get<std::string>();
+    }
     const auto inner = json_.find("text_config");
     if (inner == json_.end() || !inner->is_object()) return;
     Json part = *inner;
@@ -39,6 +45,8 @@ class ModelConfig {
   const std::string& model_type() const { return model_type_; }
   /// The same of "text_config", empty without one.
   const std::string& text_model_type() const { return text_model_type_; }
+  /// The first of "architectures", empty without.
+  const std::string& architecture() const { return architecture_; }
   const std::filesystem::path& path() const { return path_; }
 
   bool has(const std::string& key) const {
@@ -113,12 +121,19 @@ class ModelConfig {
     return {*value, path_};
   }
 
-  /// "fp8", "mxfp4", or empty.
+  /// "fp8", "mxfp4", empty, or what is not known here.
   std::string quantization() const {
     if (!quantization_.is_object()) return "";
-    const auto method = quantization_.find("quant_method");
-    return method != quantization_.end() && method->is_string() ? method->get<std::string>()
-                                                                : "unknown";
+    const std::string method = quantization_text("quant_method");
+    return method == "fbgemm_fp8" || is_compressed_floats() ? "fp8"
+           : method.empty()                                 ? "unknown"
+                                                            : method;
+  }
+  /// Float8 as llm-compressor writes it, which also takes fused experts apart.
+  bool is_compressed_floats() const {
+    const std::string method = quantization_text("quant_method");
+    return (method == "compressed-tensors" || method == "compressed_tensors") &&
+           quantization_text("format") == "float-quantized";
   }
   /// Rows and columns that share a scale: quantization_config.weight_block_size, else [128, 128].
   std::pair<Index, Index> scale_block() const {
@@ -143,6 +158,12 @@ class ModelConfig {
     return at == json_.end() || at->is_null() ? nullptr : &*at;
   }
 
+  std::string quantization_text(const char* key) const {
+    if (!quantization_.is_object()) return "";
+    const auto at = quantization_.find(key);
+    return at != quantization_.end() && at->is_string() ? at->get<std::string>() : "";
+  }
+
   static std::string shown(const Json& value) {
     constexpr auto kReplace = Json::error_handler_t::replace;
     return value.is_structured() ? value.type_name()
@@ -164,7 +185,7 @@ class ModelConfig {
   Json json_;
   Json quantization_;
   std::filesystem::path path_;
-  std::string model_type_, text_model_type_;
+  std::string model_type_, text_model_type_, architecture_;
 };
 
 MOE_NAMESPACE_END

@@ -8,6 +8,7 @@
 #include "moe/io/checkpoint/dbrx.hpp"
 #include "moe/io/checkpoint/deepseek_v2.hpp"
 #include "moe/io/checkpoint/deepseek_v3.hpp"
+#include "moe/io/checkpoint/deepseek_v4.hpp"
 #include "moe/io/checkpoint/ernie45_moe.hpp"
 #include "moe/io/checkpoint/gpt_oss.hpp"
 #include "moe/io/checkpoint/granite_moe.hpp"
@@ -28,14 +29,18 @@ MOE_NAMESPACE_BEGIN
 /// The families that can be read.
 inline const std::vector<CheckpointFamily>& checkpoint_families() {
   static const std::vector<CheckpointFamily> all = {
-      families::mixtral(),     families::phimoe(),        families::minimax_m2(),
-      families::qwen2_moe(),   families::qwen3_moe(),     families::olmoe(),
-      families::deepseek_v2(), families::deepseek_v3(),   families::glm4_moe(),
-      families::dots1(),       families::kimi_k2(),       families::ernie45_moe(),
-      families::bailing_moe(), families::longcat_flash(), families::jamba(),
-      families::granite_moe(), families::jetmoe(),        families::dbrx(),
-      families::gpt_oss(),     families::llama4(),        families::switch_transformers(),
-      families::nllb_moe(),    families::grok1()};
+      families::mixtral(),       families::phimoe(),
+      families::minimax_m2(),    families::qwen2_moe(),
+      families::qwen3_moe(),     families::olmoe(),
+      families::deepseek_v2(),   families::deepseek_v3(),
+      families::deepseek_v4(),   families::glm4_moe(),
+      families::dots1(),         families::kimi_k2(),
+      families::ernie45_moe(),   families::bailing_moe(),
+      families::longcat_flash(), families::jamba(),
+      families::granite_moe(),   families::jetmoe(),
+      families::dbrx(),          families::gpt_oss(),
+      families::llama4(),        families::switch_transformers(),
+      families::nllb_moe(),      families::grok1()};
   return all;
 }
 
@@ -57,6 +62,7 @@ inline const CheckpointFamily& find_family(const ModelConfig& config) {
   for (const std::string* type : {&config.model_type(), &config.text_model_type()}) {
     if (const CheckpointFamily* family = detail::family_of(*type)) return *family;
   }
+  if (config.architecture() == "Grok1ModelForCausalLM") return *detail::family_of("grok-1");
   // The original gpt-oss folders say nothing, but nobody else names these two.
   if (config.model_type().empty() && config.has("experts_per_token") &&
       config.has("swiglu_limit")) {

@@ -10,11 +10,12 @@
 MOE_NAMESPACE_BEGIN
 namespace families {
 
-/// linear is the gate, linear_v the up, linear_1 the down projection; GELU by its tanh.
+/// The ports to Hugging Face: linear is the gate, linear_v the up, linear_1 the down projection; GELU by
+/// its tanh. "grok-1" is hpcai-tech's and amd's (float8), "grok" keyfan's.
 inline LayerRecipe grok1_recipe(const ModelConfig& config, Index, const std::string& block,
                                 presets::Variant variant) {
   LayerRecipe r;
-  const Index e = config.experts("num_experts");
+  const Index e = config.experts(config.has("num_experts") ? "num_experts" : "num_local_experts");
   r.dims = {config.dim("hidden_size"), config.dim("intermediate_size"), e,
             detail::top_k(config, "num_experts_per_tok", e)};
   r.activation = Activation::gelu_tanh;
@@ -26,9 +27,13 @@ inline LayerRecipe grok1_recipe(const ModelConfig& config, Index, const std::str
 
 inline CheckpointFamily grok1() {
   return {"Grok-1",
-          {"grok-1", "grok1"},
+          {"grok-1", "grok1", "grok"},
           detail::num_hidden_layers,
-          detail::llama_block<detail::kMoeBlock>,
+          [](const ModelConfig& config, Index layer) {
+            return config.model_type() == "grok"
+                       ? "transformer.decoder_layer." + std::to_string(layer) + ".block_sparse_moe"
+                       : detail::llama_block<detail::kMoeBlock>(config, layer);
+          },
           grok1_recipe};
 }
 

@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "moe/io/checkpoint/gate.hpp"
+#include "moe/io/checkpoint/router.hpp"
 #include "moe/layer/route.hpp"
 #include "moe/layer/shared_rows.hpp"
-#include "moe/router/linear.hpp"
 
 MOE_NAMESPACE_BEGIN
 
@@ -23,9 +23,9 @@ MOE_NAMESPACE_BEGIN
 class CheckpointLayer {
  public:
   struct Parts {
-    LinearRouter<float> router;  ///< [E + zero experts, D]
-    CheckpointGate gate;         ///< of as many
-    PackedFfn<float> experts;    ///< [E]
+    CheckpointRouter router;   ///< [E + zero experts, D]
+    CheckpointGate gate;       ///< of as many
+    PackedFfn<float> experts;  ///< [E]
     Index zero_experts = 0;
     PackedFfn<float> shared;       ///< one expert, or none
     RowVector<float> shared_gate;  ///< [D] or empty
@@ -35,8 +35,8 @@ class CheckpointLayer {
 
   /// Every intermediate of a forward. Reuse it: from the second call on, at the same or a smaller T,
   /// nothing is allocated. One workspace serves one call at a time.
-  struct Workspace : RouteState<float, LinearRouter<float>, CheckpointGate> {
-    using RouteState<float, LinearRouter<float>, CheckpointGate>::RouteState;
+  struct Workspace : RouteState<float, CheckpointRouter, CheckpointGate> {
+    using RouteState<float, CheckpointRouter, CheckpointGate>::RouteState;
     GroupState<PackedFfn<float>, float> experts;
     SharedRows<float> shared_rows;
     GroupState<PackedFfn<float>, float> shared;
@@ -72,7 +72,7 @@ class CheckpointLayer {
   Index zero_experts() const { return p_.zero_experts; }
   Index top_k() const { return p_.gate.top_k(); }
   bool has_shared() const { return p_.shared.num_experts() > 0; }
-  const LinearRouter<float>& router() const { return p_.router; }
+  const CheckpointRouter& router() const { return p_.router; }
   const CheckpointGate& gate() const { return p_.gate; }
   const FfnShape& shape() const { return p_.experts.shape(); }
 

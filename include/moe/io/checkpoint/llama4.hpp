@@ -10,7 +10,8 @@
 MOE_NAMESPACE_BEGIN
 namespace families {
 
-/// Fused and transposed: gate_up_proj [E, D, 2 H], gate left of up, and down_proj [E, H, D].
+/// Fused and transposed: gate_up_proj [E, D, 2 H], gate left of up, and down_proj [E, H, D]; as
+/// llm-compressor's float8 one by one, as linear layers.
 inline LayerRecipe llama4_recipe(const ModelConfig& config, Index, const std::string& block,
                                  presets::Variant variant) {
   LayerRecipe r;
@@ -20,10 +21,14 @@ inline LayerRecipe llama4_recipe(const ModelConfig& config, Index, const std::st
   r.activation = config.activation("hidden_act", "silu");
   r.router = detail::whole(block + ".router.weight", e, d);
   r.gate = presets::llama4(variant);
-  r.expert = [block, dims = r.dims](Index i) {
-    return detail::fused_ffn(block + ".experts.gate_up_proj", block + ".experts.down_proj", dims, i,
-                             detail::FusedOrder::halves, /*transposed=*/true);
-  };
+  if (config.is_compressed_floats()) {
+    r.expert = detail::separate_experts(block, detail::kProjections, r.dims);
+  } else {
+    r.expert = [block, dims = r.dims](Index i) {
+      return detail::fused_ffn(block + ".experts.gate_up_proj", block + ".experts.down_proj", dims,
+                               i, detail::FusedOrder::halves, /*transposed=*/true);
+    };
+  }
   r.shared_dim = h;
   r.shared = detail::separate_ffn(block + ".shared_expert", detail::kProjections, d, h);
   return r;

@@ -42,8 +42,9 @@ struct LayerRecipe {
   bool gated = true;
   ClampedSwiglu clamped{};
 
-  WeightPlace router;          ///< [num_experts + zero_experts, D]
-  WeightPlace router_bias;     ///< the same number
+  WeightPlace router;       ///< [num_experts + zero_experts, D]
+  WeightPlace router_bias;  ///< the same number
+  WeightPlace token_table;  ///< [V, K] whole numbers: the experts of each token id, if these choose
   WeightPlace selection_bias;  ///< the same number, into TopKGate::Options
   std::variant<TopKGate::Options, SparseMixerGate::Options> gate;
 

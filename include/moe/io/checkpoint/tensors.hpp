@@ -5,26 +5,13 @@
 #pragma once
 
 #include <algorithm>
-#include <optional>
 #include <string>
 #include <vector>
 
-#include "moe/io/checkpoint/recipe.hpp"
-#include "moe/io/dequantize.hpp"
-#include "moe/io/safetensors.hpp"
+#include "moe/io/checkpoint/stored_weight.hpp"
 #include "moe/kernel/share.hpp"
 
 MOE_NAMESPACE_BEGIN
-
-/// A place found in the files, and how its numbers are stored: as they are, in float8 with a scale
-/// per block ("<name>_scale_inv"), or in MXFP4 ("<name>_blocks" and "_scales", or with a dot).
-struct StoredWeight {
-  const TensorInfo* tensor = nullptr;
-  const TensorInfo* scales = nullptr;
-  bool mxfp4 = false;
-
-  std::string_view type() const { return mxfp4 ? "MXFP4" : dtype_name(tensor->dtype); }
-};
 
 /// Finds, checks and reads weights. Const, and may be used by many threads.
 class CheckpointTensors {
@@ -32,7 +19,7 @@ class CheckpointTensors {
   /// `scale_block`: rows and columns that share a float8 scale.
   CheckpointTensors(SafeTensors files, std::filesystem::path path,
                     std::pair<Index, Index> scale_block)
-      : files_(std::move(files)), path_(std::move(path)), scale_block_(scale_block) {
+      : files_(std::move(files)), finder_(std::move(path), scale_block) {
     for (const TensorInfo& t : files_.tensors()) names_.push_back(t.name);
     std::sort(names_.begin(), names_.end());
   }
@@ -47,29 +34,34 @@ class CheckpointTensors {
 
   /// Throws FileError naming the tensor and the shape it should have, unless it is there, has that
   /// shape, and holds numbers that are understood.
-  StoredWeight find(const WeightPlace& place) const {
-    if (const TensorInfo* t = files_.find(place.name)) {
-      expect_shape(*t, place.shape);
-      if (t->dtype == Dtype::f8_e4m3 || t->dtype == Dtype::f8_e5m2) return with_scales(*t, place);
-      if (!is_float(t->dtype)) {
-        SafeTensors::fail(*t, "is ", dtype_name(t->dtype), ", expected floating-point numbers");
-      }
-      return {t};
+  StoredWeight find(const WeightPlace& place) const { return finder_.find(files_, place); }
+
+  /// Throws FileError unless the place has whole numbers.
+  const TensorInfo& check_integers(const WeightPlace& place) const {
+    const TensorInfo& t = finder_.need(files_, place.name, place.shape);
+    if (t.dtype != Dtype::i64 && t.dtype != Dtype::i32) {
+      SafeTensors::fail(t, "is ", dtype_name(t.dtype), ", expected I64 or I32");
     }
-    for (const char* separator : {"_", "."}) {
-      const TensorInfo* blocks = files_.find(place.name + separator + "blocks");
-      if (blocks == nullptr) continue;
-      return as_mxfp4(*blocks, place, place.name + separator + "scales");
-    }
-    detail::fail_file(path_, "has no tensor ", detail::in_quotes(place.name), ", expected one of ",
-                      shape_text(place.shape));
+    return t;
+  }
+  /// Whole numbers [rows, cols]. Throws also when one does not fit.
+  std::vector<std::int32_t> integers(const WeightPlace& place) const {
+    const TensorInfo& t = check_integers(place);
+    std::vector<std::int32_t> values(static_cast<std::size_t>(t.size()));
+    SafeTensors::read(t, MatrixView<std::int32_t>(values.data(), t.rows(), t.cols()));
+    return values;
   }
 
   /// Bytes that the place takes in the files, scales included.
   static std::size_t bytes(const StoredWeight& w, const WeightPlace& place) {
     const auto count = static_cast<std::size_t>(place.rows * place.cols);
     if (w.mxfp4) return count / 2 + count / kMxfp4Block;
-    return count * dtype_size(w.tensor->dtype) + (w.scales != nullptr ? w.scales->bytes.size() : 0);
+    std::size_t scales = w.scales == nullptr ? 0 : w.scales->bytes.size();
+    if (w.by_row) {
+      scales = (w.scale_step == 0 ? 1 : static_cast<std::size_t>(place.rows)) *
+               dtype_size(w.scales->dtype);
+    }
+    return count * dtype_size(w.tensor->dtype) + scales;
   }
 
   /// The place's matrix to out, shaped like it. What was mapped on the way is given back as it goes.
@@ -87,66 +79,6 @@ class CheckpointTensors {
  private:
   static constexpr Index kChunk = Index{4} << 20;  ///< values between two releases
   static constexpr Index kStrip = 16;              ///< columns turned at once
-
-  static bool is_float(Dtype d) {
-    return d == Dtype::f64 || d == Dtype::f32 || d == Dtype::f16 || d == Dtype::bf16;
-  }
-  static Index blocks_of(Index n, Index size) { return (n + size - 1) / size; }
-
-  /// Without the dimensions of 1, which come and go between releases of a model.
-  static std::vector<Index> squeezed(std::vector<Index> shape) {
-    shape.erase(std::remove(shape.begin(), shape.end(), Index{1}), shape.end());
-    return shape;
-  }
-  static void expect_shape(const TensorInfo& t, const std::vector<Index>& shape) {
-    if (squeezed(t.shape) != squeezed(shape)) {
-      SafeTensors::fail(t, "is ", shape_text(t.shape), ", expected ", shape_text(shape));
-    }
-  }
-
-  const TensorInfo& need(const std::string& name, const std::vector<Index>& shape) const {
-    const TensorInfo* t = files_.find(name);
-    if (t == nullptr) {
-      detail::fail_file(path_, "has no tensor ", detail::in_quotes(name), ", expected one of ",
-                        shape_text(shape));
-    }
-    expect_shape(*t, shape);
-    return *t;
-  }
-
-  StoredWeight with_scales(const TensorInfo& t, const WeightPlace& place) const {
-    if (place.shape.size() != 2 || place.rows != place.shape[0] || place.cols != place.shape[1]) {
-      SafeTensors::fail(t, "is ", dtype_name(t.dtype), ", which is read only from tensors of two ",
-                        "dimensions, one for each expert");
-    }
-    const auto [r, c] = scale_block_;
-    const TensorInfo& scales =
-        need(place.name + "_scale_inv", {blocks_of(place.rows, r), blocks_of(place.cols, c)});
-    if (!is_float(scales.dtype) && scales.dtype != Dtype::f8_e8m0) {
-      SafeTensors::fail(scales, "is ", dtype_name(scales.dtype),
-                        ", expected floating-point scales");
-    }
-    return {&t, &scales};
-  }
-
-  StoredWeight as_mxfp4(const TensorInfo& blocks, const WeightPlace& place,
-                        const std::string& scales_name) const {
-    std::vector<Index> shape = place.shape;
-    if (place.col_step != 1 || shape.back() % kMxfp4Block != 0) {
-      SafeTensors::fail(blocks, "holds blocks of ", kMxfp4Block, " values along rows of ",
-                        shape.back(), ", expected a multiple of ", kMxfp4Block);
-    }
-    shape.back() /= kMxfp4Block;
-    const TensorInfo& scales = need(scales_name, shape);
-    shape.push_back(kMxfp4Block / 2);
-    expect_shape(blocks, shape);
-    for (const TensorInfo* t : {&blocks, &scales}) {
-      if (t->dtype != Dtype::u8) {
-        SafeTensors::fail(*t, "is ", dtype_name(t->dtype), ", expected U8");
-      }
-    }
-    return {&blocks, &scales, true};
-  }
 
   /// Elements [first, first + count) of one row of the tensor.
   static void read_span(const StoredWeight& w, Index first, Index count, float* out) {
@@ -191,7 +123,7 @@ class CheckpointTensors {
   void read_columns(const StoredWeight& w, const WeightPlace& p, MatrixView<float> out,
                     ExecutorRef executor) const {
     const Index length = (p.rows - 1) * p.row_step + 1;
-    const Index strips = blocks_of(p.cols, kStrip);
+    const Index strips = WeightFinder::blocks_of(p.cols, kStrip);
     const Index chunk = std::max<Index>(1, kChunk / (kStrip * p.col_step));
     std::vector<float> all(static_cast<std::size_t>(executor.size() * kStrip * length));
     detail::run_threads(executor, executor.size(), [&](Index thread, Index threads) {
@@ -214,19 +146,36 @@ class CheckpointTensors {
   }
 
   void scale(const StoredWeight& w, MatrixView<float> out) const {
-    Matrix<float> scales(blocks_of(out.rows(), scale_block_.first),
-                         blocks_of(out.cols(), scale_block_.second));
-    const Index n = w.scales->cols();
-    for (Index r = 0; r < w.scales->rows(); ++r) {
-      SafeTensors::read_block(*w.scales, r, 0, MatrixView<float>(scales.data() + r * n, 1, n));
+    if (w.by_row) {
+      scale_rows(w, out);
+    } else {
+      const auto [rows, cols] = finder_.scale_block();
+      Matrix<float> scales(WeightFinder::blocks_of(out.rows(), rows),
+                           WeightFinder::blocks_of(out.cols(), cols));
+      read_scales(*w.scales, 0, scales.size(), scales.data());
+      apply_block_scales({scales, rows, cols}, 0, 0, out);
     }
-    apply_block_scales({scales, scale_block_.first, scale_block_.second}, 0, 0, out);
     files_.release(*w.scales);
   }
 
+  static void scale_rows(const StoredWeight& w, MatrixView<float> out) {
+    const Index last = (out.rows() - 1) * w.scale_step;
+    std::vector<float> scales(static_cast<std::size_t>(last + 1));
+    read_scales(*w.scales, w.first_scale, last + 1, scales.data());
+    for (Index r = 0; r < out.rows(); ++r) {
+      const float scale = scales[static_cast<std::size_t>(r * w.scale_step)];
+      for (Index c = 0; c < out.cols(); ++c) out(r, c) *= scale;
+    }
+  }
+
+  /// Values [first, first + count) of the tensor, whatever its shape.
+  static void read_scales(const TensorInfo& t, Index first, Index count, float* out) {
+    const auto bytes = [&](Index n) { return static_cast<std::size_t>(n) * dtype_size(t.dtype); };
+    detail::convert<float>(t.dtype, t.bytes.subspan(bytes(first), bytes(count)), out);
+  }
+
   SafeTensors files_;
-  std::filesystem::path path_;
-  std::pair<Index, Index> scale_block_;
+  WeightFinder finder_;
   std::vector<std::string_view> names_;  ///< sorted
 };
 
