@@ -8,7 +8,7 @@
 #include <cstring>
 #include <fstream>
 #include <limits>
-#include <map>
+#include <set>
 #include <string>
 
 #include "io/temporary_folder.hpp"
@@ -129,14 +129,14 @@ int check_hostile(L& layer) {
                               largest};
   int refused = 0;
   const moe::Json flat = honest.flatten();
-  std::map<std::string, bool> places;  // leaves, and whatever holds them
+  std::set<std::string> places;  // leaves, and whatever holds them
   for (const auto& [pointer, leaf] : flat.items()) {
     for (std::size_t end = pointer.size(); end != 0 && end != std::string::npos;
          end = pointer.rfind('/', end - 1)) {
-      places[pointer.substr(0, end)] = true;
+      places.insert(pointer.substr(0, end));
     }
   }
-  for (const auto& [pointer, unused] : places) {
+  for (const std::string& pointer : places) {
     for (const moe::Json& value : values) {
       with_description(path, bad, [&](moe::Json& about) {
         about["parts"]["layer"]["config"][moe::Json::json_pointer(pointer)] = value;
