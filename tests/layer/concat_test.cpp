@@ -4,12 +4,10 @@
 // Layers that put their experts' outputs side by side.
 #include "moe/layer/concat.hpp"
 
+#include "layer/shape_cases.hpp"
 #include "moe/layer/layer.hpp"
 #include "moe/layer/moe_layer.hpp"
 #include "support/catch.hpp"
-#include "support/gradients.hpp"
-#include "support/threads.hpp"
-#include "support/trained.hpp"
 
 namespace moe_test {
 namespace {
@@ -25,6 +23,10 @@ const Case kCases[] = {
     {.t = 3, .d = 1, .h = 3, .e = 2, .k = 1, .seed = 3},
     {.t = 0, .d = 4, .h = 3, .e = 3, .k = 2, .seed = 4}};
 
+const auto kSwitch = [](auto& tape) {
+  return static_cast<double>(tape.add_loss(moe::SwitchLoss{0.1}));
+};
+
 template <class S>
 Concat<S> make(const Case& c) {
   return Concat<S>({.model_dim = c.d,
@@ -34,21 +36,6 @@ Concat<S> make(const Case& c) {
                     .expert = {.bias = true},
                     .capacity = {.factor = c.capacity}},
                    c.seed);
-}
-
-/// Like train_step, whose y is as wide as x.
-template <class S>
-Step<S> step_of(Concat<S>& layer, const Matrix<S>& x, const Matrix<S>& dy,
-                typename Concat<S>::Tape& tape, const moe::Batch& batch = {}) {
-  Step<S> step;
-  step.y = Matrix<S>::Constant(x.rows(), layer.output_dim(), S(7));
-  step.dx = Matrix<S>::Constant(x.rows(), x.cols(), S(7));
-  moe::zero_grad(layer);
-  layer.forward(x, step.y, tape, batch);
-  layer.backward(dy, step.dx, tape);
-  layer.visit_parameters(
-      [&](std::string_view name, auto& p) { step.gradient[std::string(name)] = p.grad; });
-  return step;
 }
 
 }  // namespace
@@ -102,41 +89,8 @@ TEST_CASE("a concatenating layer has the gradients of its differences",
           "[layer][concat][gradient]") {
   for (const Case& c : {kCases[0], kCases[1], kCases[2]}) {
     auto layer = make<double>(c);
-    Matrix<double> x = random_matrix<double>(c.t, c.d, 5), y(c.t, c.k * c.d);
-    const Matrix<double> dy = random_matrix<double>(c.t, c.k * c.d, 6);
     const std::vector<std::uint8_t> mask = random_mask(c);
-    const moe::Batch batch{.mask = mask};
-    Concat<double>::Tape tape;
-    const Step<double> step = step_of(layer, x, dy, tape, batch);
-    const auto loss = [&] {
-      layer.forward(x, y, tape, batch);
-      return y.cwiseProduct(dy).sum();
-    };
-    check_gradient("x", x, step.dx, loss);
-    layer.visit_parameters([&](std::string_view name, auto& p) {
-      check_gradient(std::string(name), p.value, step.gradient.at(std::string(name)), loss, 60);
-    });
-  }
-}
-
-TEST_CASE("a concatenating layer has the same bits on any threads and in any batch",
-          "[layer][concat][bitwise]") {
-  const Case c{.t = 90, .d = 40, .h = 50, .e = 6, .k = 2, .seed = 7};
-  auto layer = make<float>(c);
-  const Matrix<float> x = random_matrix<float>(c.t, c.d, 1);
-  const Matrix<float> dy = random_matrix<float>(c.t, 2 * c.d, 2);
-  Concat<float>::Tape tape;
-  const Step<float> serial = step_of(layer, x, dy, tape);
-  for (const Index size : {2, 3, 4}) {
-    Threads threads(size);
-    Concat<float>::Tape parallel{moe::ExecutorRef(threads)};
-    CHECK(same_bits(step_of(layer, x, dy, parallel), serial));
-  }
-  for (const Index size : {1, 9, 50}) {
-    const Step<float> part = step_of(layer, Matrix<float>(x.middleRows(11, size)),
-                                     Matrix<float>(dy.middleRows(11, size)), tape);
-    CHECK(same_bits(part.y, serial.y.middleRows(11, size)));
-    CHECK(same_bits(part.dx, serial.dx.middleRows(11, size)));
+    check_shape_gradients(layer, random_matrix<double>(c.t, c.d, 5), {.mask = mask}, kSwitch, 60);
   }
 }
 

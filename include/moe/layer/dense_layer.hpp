@@ -7,15 +7,35 @@
 #include <utility>
 #include <vector>
 
-#include "moe/core/state.hpp"
 #include "moe/expert/ffn.hpp"
 #include "moe/gate/dense.hpp"
 #include "moe/layer/dense_plan.hpp"
-#include "moe/layer/parts.hpp"
-#include "moe/layer/routed_tape.hpp"
+#include "moe/layer/routed_parts.hpp"
 #include "moe/router/linear.hpp"
 
 MOE_NAMESPACE_BEGIN
+
+namespace detail {
+
+/// The way of a token through every expert, packed or not. `keep`: a backward will follow.
+template <class S, class RouterType, class Experts, class State>
+void dense_forward(const RouterType& router, const DenseGate& gate, const Experts& experts,
+                   MatrixView<const S> x, MatrixView<S> y, State& ws, const Batch& batch,
+                   bool keep) {
+  const Index e = router.num_experts();
+  const MatrixView<S> logits = ws.logits.resize(x.rows(), e);
+  router.forward(x, logits, batch, ws.router_state, ws.executor);
+  ws.routing.resize(x.rows(), e, e);
+  gate.forward(MatrixView<const S>(logits), ws.routing, batch, ws.gate_state);
+  ws.routing.clear_padding(batch);
+  plan_everything(x.rows(), e, batch, ws.plan);
+  ws.slot_weight.reserve(x.rows() * e);
+  transpose_weights<S>(ws.routing, ws.plan, ws.slot_weight.resize(ws.plan.count()));
+  group_forward(experts, every_row<S>(ws.plan, ws.slot_weight.span()), x, y, ws.experts, keep,
+                ws.executor);
+}
+
+}  // namespace detail
 
 /// y = sum_e p_e(x) expert_e(x), p = softmax(router(x) / temperature) (Jacobs et al. 1991, "Adaptive
 /// mixtures of local experts"). With UniformRouter all experts have the weight 1 / E and nothing is
@@ -23,19 +43,11 @@ MOE_NAMESPACE_BEGIN
 /// workspace is that of all assignments, written down without counting or sorting. The bits are those
 /// of a MoeLayer with DenseGate.
 template <class S = float, class RouterType = LinearRouter<S>, class ExpertType = GatedFfn<S>>
-class DenseLayer {
-  static_assert(
-      Router<RouterType, S>,
-      "moe::DenseLayer: the router needs State, model_dim(), num_experts(), forward(x, logits, "
-      "batch, state, executor) const, backward(x, dlogits, dx, state, executor) and "
-      "visit_parameters(f); see moe/router/router.hpp");
-  static_assert(
-      Expert<ExpertType, S>,
-      "moe::DenseLayer: the expert needs State, forward(in, out, state) const, backward(in, "
-      "dout, din, state) and visit_parameters(f); see moe/expert/expert.hpp");
+class DenseLayer : public RoutedParts<S, RouterType, DenseGate, ExpertType> {
+  using Parts = RoutedParts<S, RouterType, DenseGate, ExpertType>;
 
  public:
-  using Scalar = S;
+  using Parts::model_dim, Parts::num_experts;
 
   struct Config {
     Index model_dim = 0;    ///< D
@@ -50,11 +62,9 @@ class DenseLayer {
 
   /// Every intermediate of a forward. Reuse it: from the second call on, at the same or a smaller
   /// T, nothing is allocated. One workspace serves one call at a time.
-  struct Workspace : RouteState<S, RouterType, DenseGate> {
-    using RouteState<S, RouterType, DenseGate>::RouteState;
+  struct Workspace : RoutedState<S, RouterType, DenseGate, ExpertType> {
+    using RoutedState<S, RouterType, DenseGate, ExpertType>::RoutedState;
     static constexpr const char* kLayer = "moe::DenseLayer";
-    GroupState<ExpertType, S> experts;
-    detail::FilledBy layer_id;  ///< on a tape: the layer that filled it, 0 when empty
   };
 
   /// A workspace that also remembers what backward needs, and takes balance losses: add_loss.
@@ -70,20 +80,9 @@ class DenseLayer {
 
   /// A layer from its parts. Throws std::invalid_argument when they do not fit one another.
   DenseLayer(RouterType router, DenseGate gate, std::vector<ExpertType> experts)
-      : router_(std::move(router)), gate_(std::move(gate)), experts_(std::move(experts)) {
-    check_parts("moe::DenseLayer");
+      : Parts(Workspace::kLayer, std::move(router), std::move(gate), std::move(experts)) {
+    check_parts(Workspace::kLayer);
   }
-
-  Index model_dim() const { return router_.model_dim(); }
-  Index num_experts() const { return static_cast<Index>(experts_.size()); }
-  Index top_k() const { return num_experts(); }
-
-  RouterType& router() { return router_; }
-  const RouterType& router() const { return router_; }
-  DenseGate& gate() { return gate_; }
-  const DenseGate& gate() const { return gate_; }
-  ExpertType& expert(Index e) { return experts_.at(static_cast<std::size_t>(e)); }
-  const ExpertType& expert(Index e) const { return experts_.at(static_cast<std::size_t>(e)); }
 
   /// Writes y [T, D]; zero for padding. x, y: row-major, separate. T = 0 is fine. Throws
   /// std::invalid_argument on shapes that do not fit, a mask that is not [T] long, or x and y sharing
@@ -101,71 +100,40 @@ class DenseLayer {
     tape.finish(id_.value());
   }
 
+  /// See MoeLayer::check_backward.
+  void check_backward(const Tape& tape) const {
+    check_tape(kBackward, tape);
+    check_parts(kBackward);
+    check_unchanged(kBackward, tape);
+  }
+
   /// Gradients of one training forward and of the losses added to its tape; see MoeLayer::backward.
   void backward(MatrixView<const S> dy, MatrixView<S> dx, Tape& tape) {
-    constexpr auto* kWhere = "moe::DenseLayer::backward";
-    detail::check_tape<S>(kWhere, tape, id_.value(), num_experts(), top_k());
-    check_parts(kWhere);
-    detail::check_backward_shapes<S>(kWhere, dy, dx, tape.tokens, model_dim());
-    check_group(kWhere, experts_, tape.experts);
-    tape.layer_id = 0;
-    detail::clear_rows(dx);
-    tape.dslot_weight.reserve(tape.tokens * num_experts());
-    tape.dslot_weight.resize(tape.plan.count());
-    group_backward<ExpertType, S>(experts_, rows_of(tape), tape.kept_x(model_dim()), dy, dx,
-                                  tape.dslot_weight.span(), tape.experts, tape.executor);
+    check_backward(tape);
+    detail::check_backward_shapes<S>(kBackward, dy, dx, tape.tokens, model_dim());
+    const std::span<S> dslot_weight = start_backward(tape, dx);
+    group_backward<ExpertType, S>(
+        experts_, detail::every_row<S>(tape.plan, tape.slot_weight.span()),
+        tape.kept_x(model_dim()), dy, dx, dslot_weight, tape.experts, tape.executor);
     route_backward<S>(router_, gate_, tape, dx);
   }
 
-  /// f(name, Parameter<S>&) for "router.*" and "experts.<e>.*", in this order.
-  template <class F>
-  void visit_parameters(F&& f) {
-    detail::visit_part<S>("router.", router_, f);
-    detail::visit_parts<S>("experts.", experts_, f);
-  }
-
-  /// The same names for what else there is to save: see moe/core/state.hpp.
-  template <class F>
-  void visit_state(F&& f) {
-    detail::visit_part_state("router.", router_, f);
-    detail::visit_part_state("gate.", gate_, f);
-    detail::visit_parts_state("experts.", experts_, f);
-  }
-
  private:
-  void check_parts(std::string_view function) const {
-    detail::check_routing_parts(function, router_, gate_, num_experts(), {});
-    detail::check_experts<S>(function, experts_, "the router's model_dim", model_dim());
-  }
+  static constexpr auto* kBackward = "moe::DenseLayer::backward";
+  using Parts::capacity, Parts::set_capacity;  // nothing is dropped
+  using Parts::check_parts, Parts::check_tape, Parts::check_unchanged, Parts::start_backward;
+  using Parts::router_, Parts::gate_, Parts::experts_, Parts::id_;
 
   void check_forward(MatrixView<const S> x, MatrixView<S> y, const Batch& batch) const {
     check_parts("moe::DenseLayer::forward");
     detail::check_forward<S>("moe::DenseLayer::forward", model_dim(), x, y, batch);
   }
 
-  static RowGroups<S> rows_of(const Workspace& ws) {
-    return detail::every_row<S>(ws.plan, ws.slot_weight.span());
-  }
-
   void run_forward(MatrixView<const S> x, MatrixView<S> y, Workspace& ws, const Batch& batch,
                    bool keep) const {
     ws.layer_id = 0;  // a tape used as a plain workspace is a tape no more
-    const Index e = num_experts();
-    const MatrixView<S> logits = ws.logits.resize(x.rows(), e);
-    router_.forward(x, logits, batch, ws.router_state, ws.executor);
-    ws.routing.resize(x.rows(), e, e);
-    gate_.forward(MatrixView<const S>(logits), ws.routing, batch, ws.gate_state);
-    ws.routing.clear_padding(batch);
-    plan_everything(x.rows(), e, batch, ws.plan);
-    ws.slot_weight.reserve(x.rows() * e);
-    transpose_weights<S>(ws.routing, ws.plan, ws.slot_weight.resize(ws.plan.count()));
-    group_forward<ExpertType, S>(experts_, rows_of(ws), x, y, ws.experts, keep, ws.executor);
+    detail::dense_forward<S>(router_, gate_, experts_, x, y, ws, batch, keep);
   }
-
-  RouterType router_;
-  DenseGate gate_;
-  std::vector<ExpertType> experts_;
-  detail::LayerId id_;
 };
 
 MOE_NAMESPACE_END

@@ -7,32 +7,52 @@
 #include <utility>
 #include <vector>
 
-#include "moe/core/state.hpp"
 #include "moe/expert/ffn.hpp"
 #include "moe/expert/group.hpp"
 #include "moe/gate/top_k.hpp"
 #include "moe/kernel/linear.hpp"
-#include "moe/layer/parts.hpp"
-#include "moe/layer/routed_tape.hpp"
+#include "moe/layer/routed_parts.hpp"
 #include "moe/router/linear.hpp"
 
 MOE_NAMESPACE_BEGIN
+
+/// What goes through the narrower space in a forward.
+template <class S>
+struct LatentRows {
+  Buffer<S> z, u;  ///< [T, L]
+  LinearScratch<S> linear;
+};
+
+namespace detail {
+
+/// The way of a token through a space `latent_dim` wide, experts and projections packed or not. `keep`:
+/// a backward will follow.
+template <class S, class RouterType, class GateType, class Projection, class Experts, class State>
+void latent_forward(const RouterType& router, const GateType& gate, const CapacityOptions& capacity,
+                    Index latent_dim, const Projection& down, const Projection& up,
+                    const Experts& experts, MatrixView<const S> x, MatrixView<S> y, State& ws,
+                    const Batch& batch, bool keep) {
+  route<S>(router, gate, capacity, x, batch, ws);
+  const MatrixView<S> z = ws.z.resize(x.rows(), latent_dim);
+  const MatrixView<S> u = ws.u.resize(x.rows(), latent_dim);
+  linear_forward<S>(x, down, nullptr, z, ws.linear, ws.executor);
+  plan_forward<S>(experts, ws.plan, ws.slot_weight.span(), weight_on(gate), z, u, ws.experts, keep,
+                  ws.executor);
+  linear_forward<S>(u, up, nullptr, y, ws.linear, ws.executor);
+}
+
+}  // namespace detail
 
 /// Latent MoE (arXiv 2601.18089; Megatron's moe_latent_size, Nemotron 3): z = x A^T, u = the experts'
 /// weighted sum of z, y = u B^T, A [L, D], B [D, L]. The router sees x at its full width. What the
 /// narrower experts save pays for more of them. A shared expert at full width: SharedLayer around it.
 template <class S = float, class RouterType = LinearRouter<S>, class GateType = TopKGate,
           class ExpertType = GatedFfn<S>>
-class LatentLayer {
-  static_assert(Router<RouterType, S>,
-                "moe::LatentLayer: the router is not one; see moe/router/router.hpp");
-  static_assert(Gate<GateType, S>,
-                "moe::LatentLayer: the gate is not one; see moe/gate/routing.hpp");
-  static_assert(Expert<ExpertType, S>,
-                "moe::LatentLayer: the expert is not one; see moe/expert/expert.hpp");
+class LatentLayer : public RoutedParts<S, RouterType, GateType, ExpertType> {
+  using Parts = RoutedParts<S, RouterType, GateType, ExpertType>;
 
  public:
-  using Scalar = S;
+  using Parts::model_dim, Parts::num_experts, Parts::top_k;
 
   struct Config {
     Index model_dim = 0;    ///< D
@@ -50,15 +70,11 @@ class LatentLayer {
   };
 
   /// Every intermediate of a forward; see MoeLayer::Workspace.
-  struct Workspace : RouteState<S, RouterType, GateType> {
-    using RouteState<S, RouterType, GateType>::RouteState;
+  struct Workspace : RoutedState<S, RouterType, GateType, ExpertType>, LatentRows<S> {
+    using RoutedState<S, RouterType, GateType, ExpertType>::RoutedState;
     static constexpr const char* kLayer = "moe::LatentLayer";
-    Buffer<S> z, u;    ///< [T, L]
     Buffer<S> dz, du;  ///< [T, L], of backward
     Buffer<S> dy;      ///< [T, D], of backward: a copy when there is padding, whose rows are zero
-    LinearScratch<S> linear;
-    GroupState<ExpertType, S> experts;
-    detail::FilledBy layer_id;  ///< on a tape: the layer that filled it, 0 when empty
   };
   using Tape = RoutedTape<S, Workspace>;
 
@@ -77,31 +93,18 @@ class LatentLayer {
   /// fit one another.
   LatentLayer(RouterType router, GateType gate, Parameter<S> down, Parameter<S> up,
               std::vector<ExpertType> experts, CapacityOptions capacity = {})
-      : router_(std::move(router)),
-        gate_(std::move(gate)),
+      : Parts(Workspace::kLayer, std::move(router), std::move(gate), std::move(experts),
+              std::move(capacity)),
         down_(std::move(down)),
-        up_(std::move(up)),
-        experts_(std::move(experts)),
-        capacity_(std::move(capacity)) {
-    check_parts("moe::LatentLayer");
+        up_(std::move(up)) {
+    check_parts(Workspace::kLayer);
   }
 
-  Index model_dim() const { return router_.model_dim(); }
   Index latent_dim() const { return down_.value.rows(); }
-  Index num_experts() const { return static_cast<Index>(experts_.size()); }
-  Index top_k() const { return gate_.top_k(); }
-
-  RouterType& router() { return router_; }
-  const RouterType& router() const { return router_; }
-  GateType& gate() { return gate_; }
-  const GateType& gate() const { return gate_; }
   Parameter<S>& down() { return down_; }
   const Parameter<S>& down() const { return down_; }
   Parameter<S>& up() { return up_; }
   const Parameter<S>& up() const { return up_; }
-  ExpertType& expert(Index e) { return experts_.at(static_cast<std::size_t>(e)); }
-  const ExpertType& expert(Index e) const { return experts_.at(static_cast<std::size_t>(e)); }
-  const CapacityOptions& capacity() const { return capacity_; }
 
   /// As MoeLayer::forward, with the same exceptions.
   void forward(MatrixView<const S> x, MatrixView<S> y, Workspace& ws,
@@ -117,28 +120,30 @@ class LatentLayer {
     tape.finish(id_.value());
   }
 
+  /// See MoeLayer::check_backward.
+  void check_backward(const Tape& tape) const {
+    check_tape(kBackward, tape);
+    check_parts(kBackward);
+    check_unchanged(kBackward, tape);
+    detail::check_size(kBackward, "the tape", tape.z.size(), "latent values", "those of the tokens",
+                       tape.tokens * latent_dim());
+  }
+
   /// As MoeLayer::backward, with the same exceptions.
   void backward(MatrixView<const S> dy, MatrixView<S> dx, Tape& tape) {
-    constexpr auto* kWhere = "moe::LatentLayer::backward";
-    detail::check_tape<S>(kWhere, tape, id_.value(), num_experts(), top_k());
-    check_parts(kWhere);
-    detail::check_backward_shapes<S>(kWhere, dy, dx, tape.tokens, model_dim());
-    check_group(kWhere, experts_, tape.experts);
-    tape.layer_id = 0;
+    check_backward(tape);
+    detail::check_backward_shapes<S>(kBackward, dy, dx, tape.tokens, model_dim());
     const Index t = tape.tokens, l = latent_dim();
+    const std::span<S> dslot_weight = start_backward(tape, dx);
     const MatrixView<const S> z(tape.z.data(), t, l), u(tape.u.data(), t, l);
     const MatrixView<S> dz = tape.dz.resize(t, l), du = tape.du.resize(t, l);
-    detail::clear_rows(dx);
     detail::clear_rows(dz);
     detail::clear_rows(du);
+
     linear_backward<S>(u, up_.value, without_padding(dy, tape), du, gradient_of(up_), nullptr,
                        tape.linear, tape.executor);
-
-    tape.dslot_weight.reserve(t * top_k());
-    tape.dslot_weight.resize(tape.plan.count());
     experts_backward<ExpertType, S>(experts_, tape.plan, tape.slot_weight.span(), weight_on(gate_),
-                                    z, du, dz, tape.dslot_weight.span(), tape.experts,
-                                    tape.executor);
+                                    z, du, dz, dslot_weight, tape.experts, tape.executor);
     linear_backward<S>(tape.kept_x(model_dim()), down_.value, dz, dx, gradient_of(down_), nullptr,
                        tape.linear, tape.executor);
     route_backward<S>(router_, gate_, tape, dx);
@@ -147,22 +152,18 @@ class LatentLayer {
   /// "router.*", "gate.*" if the gate learns, "down.weight", "up.weight", "experts.<e>.*".
   template <class F>
   void visit_parameters(F&& f) {
-    detail::visit_part<S>("router.", router_, f);
-    detail::visit_part<S>("gate.", gate_, f);
+    visit_routing_parameters(f);
     f(std::string_view("down.weight"), down_);
     f(std::string_view("up.weight"), up_);
     detail::visit_parts<S>("experts.", experts_, f);
   }
 
-  /// The same names for what else there is to save: see moe/core/state.hpp.
-  template <class F>
-  void visit_state(F&& f) {
-    detail::visit_part_state("router.", router_, f);
-    detail::visit_part_state("gate.", gate_, f);
-    detail::visit_parts_state("experts.", experts_, f);
-  }
-
  private:
+  static constexpr auto* kBackward = "moe::LatentLayer::backward";
+  using Parts::router_, Parts::gate_, Parts::experts_, Parts::capacity_, Parts::id_;
+  using Parts::visit_routing_parameters, Parts::check_tape, Parts::check_unchanged,
+      Parts::start_backward;
+
   static RouterType make_router(const Config& config, std::uint64_t seed) {
     detail::check_positive("moe::LatentLayer", "latent_dim", config.latent_dim);
     return detail::make_router<RouterType>(config.dims(), config.router, seed);
@@ -184,6 +185,7 @@ class LatentLayer {
 
   /// What stands in dy for padding must not reach the gradient of `up`, not even as NaN times zero.
   static MatrixView<const S> without_padding(MatrixView<const S> dy, Tape& tape) {
+    tape.dy.reserve(dy.rows() * dy.cols());  // another time there may be padding
     if (tape.batch.mask.empty()) return dy;
     const MatrixView<S> kept = tape.dy.resize(dy.rows(), dy.cols());
     detail::clear_rows(kept);
@@ -202,22 +204,12 @@ class LatentLayer {
   void run_forward(MatrixView<const S> x, MatrixView<S> y, Workspace& ws, const Batch& batch,
                    bool keep) const {
     ws.layer_id = 0;  // a tape used as a plain workspace is a tape no more
-    route<S>(router_, gate_, capacity_, x, batch, ws);
-    const MatrixView<S> z = ws.z.resize(x.rows(), latent_dim());
-    const MatrixView<S> u = ws.u.resize(x.rows(), latent_dim());
-    linear_forward<S>(x, down_.value, nullptr, z, ws.linear, ws.executor);
-    experts_forward<ExpertType, S>(experts_, ws.plan, ws.slot_weight.span(), weight_on(gate_), z, u,
-                                   ws.experts, keep, ws.executor);
-    linear_forward<S>(u, up_.value, nullptr, y, ws.linear, ws.executor);
+    detail::latent_forward<S>(router_, gate_, capacity_, latent_dim(), down_.value, up_.value,
+                              experts_, x, y, ws, batch, keep);
   }
 
-  RouterType router_;
-  GateType gate_;
   Parameter<S> down_;  ///< A [L, D]
   Parameter<S> up_;    ///< B [D, L]
-  std::vector<ExpertType> experts_;
-  CapacityOptions capacity_;
-  detail::LayerId id_;
 };
 
 MOE_NAMESPACE_END

@@ -4,16 +4,13 @@
 // The sparse Mixture-of-Experts layer: x [T, D] -> y [T, D].
 #pragma once
 
-#include <string>
 #include <utility>
 #include <vector>
 
-#include "moe/core/state.hpp"
 #include "moe/expert/ffn.hpp"
 #include "moe/expert/group.hpp"
 #include "moe/gate/top_k.hpp"
-#include "moe/layer/parts.hpp"
-#include "moe/layer/routed_tape.hpp"
+#include "moe/layer/routed_parts.hpp"
 #include "moe/router/linear.hpp"
 
 MOE_NAMESPACE_BEGIN
@@ -23,46 +20,18 @@ MOE_NAMESPACE_BEGIN
 /// workspace or tape.
 template <class S = float, class RouterType = LinearRouter<S>, class GateType = TopKGate,
           class ExpertType = GatedFfn<S>>
-class MoeLayer {
-  static_assert(
-      Router<RouterType, S>,
-      "moe::MoeLayer: the router needs State, model_dim(), num_experts(), forward(x, logits, "
-      "batch, state, executor) const, backward(x, dlogits, dx, state, executor) and "
-      "visit_parameters(f); see moe/router/router.hpp");
-  static_assert(
-      Gate<GateType, S>,
-      "moe::MoeLayer: the gate needs State, top_k(), forward(logits, routing, batch, state) "
-      "const and backward(routing, dweight, dscores, dlogits, state); see "
-      "moe/gate/routing.hpp");
-  static_assert(
-      Expert<ExpertType, S>,
-      "moe::MoeLayer: the expert needs State, forward(in, out, state) const, backward(in, "
-      "dout, din, state) and visit_parameters(f); see moe/expert/expert.hpp");
+class MoeLayer : public RoutedParts<S, RouterType, GateType, ExpertType> {
+  using Parts = RoutedParts<S, RouterType, GateType, ExpertType>;
 
  public:
-  using Scalar = S;
-
-  /// Sizes first, then what each part wants to know.
-  struct Config {
-    Index model_dim = 0;    ///< D
-    Index hidden_dim = 0;   ///< H
-    Index num_experts = 0;  ///< E
-    Index top_k = 0;        ///< K
-    detail::options_of<RouterType> router{};
-    detail::options_of<GateType> gate{};
-    detail::options_of<ExpertType> expert{};
-    CapacityOptions capacity{};
-
-    Dims dims() const { return {model_dim, hidden_dim, num_experts, top_k}; }
-  };
+  using Parts::model_dim, Parts::num_experts, Parts::top_k;
+  using typename Parts::Config;
 
   /// Every intermediate of a forward. Reuse it: from the second call on, at the same or a smaller
   /// T, nothing is allocated. One workspace serves one call at a time.
-  struct Workspace : RouteState<S, RouterType, GateType> {
-    using RouteState<S, RouterType, GateType>::RouteState;
+  struct Workspace : RoutedState<S, RouterType, GateType, ExpertType> {
+    using RoutedState<S, RouterType, GateType, ExpertType>::RoutedState;
     static constexpr const char* kLayer = "moe::MoeLayer";
-    GroupState<ExpertType, S> experts;
-    detail::FilledBy layer_id;  ///< on a tape: the layer that filled it, 0 when empty
   };
 
   /// A workspace that also remembers what backward needs, and takes balance losses: add_loss.
@@ -72,7 +41,7 @@ class MoeLayer {
   /// std::invalid_argument on sizes below 1, K > E, or a bad capacity factor.
   explicit MoeLayer(const Config& config, std::uint64_t seed = 0)
       : MoeLayer{detail::make_router<RouterType>(config.dims(), config.router, seed),
-                 make_gate(config),
+                 GateType(config.dims(), config.gate),
                  detail::make_experts<ExpertType>(config.dims(), config.expert, config.num_experts,
                                                   seed),
                  config.capacity} {}  // braces: router first, so that the first mistake is named
@@ -80,31 +49,9 @@ class MoeLayer {
   /// A layer from its parts. Throws std::invalid_argument when they do not fit one another.
   MoeLayer(RouterType router, GateType gate, std::vector<ExpertType> experts,
            CapacityOptions capacity = {})
-      : router_(std::move(router)),
-        gate_(std::move(gate)),
-        experts_(std::move(experts)),
-        capacity_(capacity) {
-    check_parts("moe::MoeLayer");
-  }
-
-  Index model_dim() const { return router_.model_dim(); }
-  Index num_experts() const { return static_cast<Index>(experts_.size()); }
-  Index top_k() const { return gate_.top_k(); }
-
-  RouterType& router() { return router_; }
-  const RouterType& router() const { return router_; }
-  GateType& gate() { return gate_; }
-  const GateType& gate() const { return gate_; }
-  ExpertType& expert(Index e) { return experts_.at(static_cast<std::size_t>(e)); }
-  const ExpertType& expert(Index e) const { return experts_.at(static_cast<std::size_t>(e)); }
-  /// For experts that come and go: see moe/train/grow.hpp. Every call checks that all parts still fit.
-  std::vector<ExpertType>& experts() { return experts_; }
-  const CapacityOptions& capacity() const { return capacity_; }
-
-  /// Throws std::invalid_argument unless the factor is absent or finite and positive.
-  void set_capacity(const CapacityOptions& capacity) {
-    check_capacity("moe::MoeLayer::set_capacity", capacity);
-    capacity_ = capacity;
+      : Parts(Workspace::kLayer, std::move(router), std::move(gate), std::move(experts),
+              std::move(capacity)) {
+    check_parts(Workspace::kLayer);
   }
 
   /// y = sum over each token's kept experts of weight * expert(x); zero for padding and for tokens
@@ -126,51 +73,33 @@ class MoeLayer {
     tape.finish(id_.value());
   }
 
+  /// Throws what backward would, of anything but dy and dx: for layers around this one to ask before
+  /// they write.
+  void check_backward(const Tape& tape) const {
+    check_tape(kBackward, tape);
+    check_parts(kBackward);
+    check_unchanged(kBackward, tape);
+  }
+
   /// Gradients of one training forward and of the losses added to its tape: writes dx [T, D] and
   /// adds to the gradient of every trainable parameter. Consumes the tape. Throws
   /// std::invalid_argument when the tape is empty or another layer's, or a shape does not fit;
   /// nothing is then changed.
   void backward(MatrixView<const S> dy, MatrixView<S> dx, Tape& tape) {
-    constexpr auto* kWhere = "moe::MoeLayer::backward";
-    detail::check_tape<S>(kWhere, tape, id_.value(), num_experts(), top_k());
-    check_parts(kWhere);
-    detail::check_backward_shapes<S>(kWhere, dy, dx, tape.tokens, model_dim());
-    check_group(kWhere, experts_, tape.experts);
-    tape.layer_id = 0;
-    detail::clear_rows(dx);
+    check_backward(tape);
+    detail::check_backward_shapes<S>(kBackward, dy, dx, tape.tokens, model_dim());
+    const std::span<S> dslot_weight = start_backward(tape, dx);
 
-    tape.dslot_weight.reserve(tape.tokens * top_k());
-    tape.dslot_weight.resize(tape.plan.count());
     experts_backward<ExpertType, S>(experts_, tape.plan, tape.slot_weight.span(), weight_on(gate_),
-                                    tape.kept_x(model_dim()), dy, dx, tape.dslot_weight.span(),
-                                    tape.experts, tape.executor);
+                                    tape.kept_x(model_dim()), dy, dx, dslot_weight, tape.experts,
+                                    tape.executor);
     route_backward<S>(router_, gate_, tape, dx);
   }
 
-  /// f(name, Parameter<S>&) for "router.*", "gate.*" if the gate learns, and "experts.<e>.*", in
-  /// this order.
-  template <class F>
-  void visit_parameters(F&& f) {
-    detail::visit_part<S>("router.", router_, f);
-    detail::visit_part<S>("gate.", gate_, f);
-    detail::visit_parts<S>("experts.", experts_, f);
-  }
-
-  /// The same names for what else there is to save: see moe/core/state.hpp.
-  template <class F>
-  void visit_state(F&& f) {
-    detail::visit_part_state("router.", router_, f);
-    detail::visit_part_state("gate.", gate_, f);
-    detail::visit_parts_state("experts.", experts_, f);
-  }
-
  private:
-  static GateType make_gate(const Config& config) { return GateType(config.dims(), config.gate); }
-
-  void check_parts(std::string_view function) const {
-    detail::check_routing_parts(function, router_, gate_, num_experts(), capacity_);
-    detail::check_experts<S>(function, experts_, "the router's model_dim", model_dim());
-  }
+  static constexpr auto* kBackward = "moe::MoeLayer::backward";
+  using Parts::check_parts, Parts::check_tape, Parts::check_unchanged, Parts::start_backward;
+  using Parts::router_, Parts::gate_, Parts::experts_, Parts::capacity_, Parts::id_;
 
   void run_forward(MatrixView<const S> x, MatrixView<S> y, Workspace& ws, const Batch& batch,
                    bool keep) const {
@@ -179,12 +108,6 @@ class MoeLayer {
     experts_forward<ExpertType, S>(experts_, ws.plan, ws.slot_weight.span(), weight_on(gate_), x, y,
                                    ws.experts, keep, ws.executor);
   }
-
-  RouterType router_;
-  GateType gate_;
-  std::vector<ExpertType> experts_;
-  CapacityOptions capacity_;
-  detail::LayerId id_;
 };
 
 MOE_NAMESPACE_END

@@ -68,6 +68,7 @@ struct RoutedTape : WorkspaceType {
 
   /// The forward is done: what the caller owns is copied or let go, gradients start at zero.
   void finish(std::uint64_t filled_by) {
+    mask.reserve(tokens);  // another time there may be one
     std::copy(batch.mask.begin(), batch.mask.end(), mask.resize(std::ssize(batch.mask)).begin());
     batch.mask = mask.span();
     batch.token_ids = {};
@@ -107,6 +108,15 @@ void check_tape(std::string_view function, const TapeType& tape, std::uint64_t l
              top_k);
   check_size(function, "the tape", tape.routing.num_experts(), "experts", "the number of experts",
              num_experts);
+}
+
+/// A router that can tell throws std::invalid_argument when it is no longer what it was in the forward
+/// that filled its state. For layers to ask before they write.
+template <class RouterType, class State>
+void check_same_router(std::string_view function, const RouterType& router, const State& state) {
+  if constexpr (requires { router.check_state(function, state); }) {
+    router.check_state(function, state);
+  }
 }
 
 }  // namespace detail

@@ -53,8 +53,14 @@ void add_towards(std::string_view function, X& mean, const X& first, X& other, d
 template <class Layer, class X>
 void check_fits(std::string_view function, const Layer& layer, const X& expert) {
   using S = typename Layer::Scalar;
+  Index width = layer.model_dim();
+  std::string_view owner = "the router's model_dim";
+  if constexpr (requires { layer.latent_dim(); }) {
+    width = layer.latent_dim();
+    owner = "the latent width";
+  }
   visit_kind(expert, [&](const auto& held) {
-    check_expert<S>(function, "the expert", held, "the router's model_dim", layer.model_dim());
+    check_expert<S>(function, "the expert", held, owner, width);
   });
   if constexpr (GroupedExpert<X, S>) {
     const FfnShape shape = expert.shape(), first = layer.expert(0).shape();

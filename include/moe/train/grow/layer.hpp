@@ -44,6 +44,16 @@ using gate_of = std::remove_cvref_t<decltype(std::declval<Layer&>().gate())>;
 template <class Layer>
 using expert_of = std::remove_cvref_t<decltype(std::declval<Layer&>().expert(0))>;
 
+/// Dense layers have none.
+template <class Layer>
+CapacityOptions capacity_of(const Layer& layer) {
+  if constexpr (requires { layer.capacity(); }) {
+    return layer.capacity();
+  } else {
+    return {};
+  }
+}
+
 /// All of a layer that depends on how many experts there are, computed before anything is moved.
 template <class Layer>
 struct GrownParts {
@@ -65,7 +75,7 @@ struct GrownParts {
   GrownParts(std::string_view function, const Layer& layer, ExpertChange& change, ExpertChange rows)
       : router(checked(function, layer, change)),
         gate(gate_after<S>(layer.gate(), change)),
-        capacity(capacity_after(function, layer.capacity(), change)) {
+        capacity(capacity_after(function, capacity_of(layer), change)) {
     rearrange_parameters<S>(router, "router.", rows);
     change.axes.insert(rows.axes.begin(), rows.axes.end());
   }
@@ -74,7 +84,7 @@ struct GrownParts {
   void move_into(Layer& layer) {
     layer.router() = std::move(router);
     layer.gate() = std::move(gate);
-    layer.set_capacity(capacity);
+    if constexpr (requires { layer.capacity(); }) layer.set_capacity(capacity);
   }
 
  private:
