@@ -130,6 +130,7 @@ class AttentionMoe {
   void backward(MatrixView<const S> dy, MatrixView<S> dx, Tape& tape) {
     check_backward(tape);
     detail::check_backward_shapes<S>(kBackward, dy, dx, tape.tokens, model_dim());
+    detail::check_same_router(kBackward, router_, tape.router_state);
     tape.layer_id = 0;
     const Index t = tape.tokens, a = width(), k_a = top_k() * a;
     detail::reserve_products(t, std::max(a, model_dim()), tape.executor, tape.slots.product);

@@ -27,9 +27,9 @@ class ExpertMix;
 ///   experts.push_back(moe::IdentityExpert<float>());
 ///
 /// or by ExpertMix below. In a layer, neighbours that are FFNs of one shape go through one grouped
-/// product, whatever stands around them; identity, zero and constant experts cost none; experts of
-/// other types are called one by one. A token's experts are summed in ascending order all the same,
-/// so keep experts of one kind together.
+/// product, with adapters (LoraFfn) or without, whatever stands around them; identity, zero and
+/// constant experts cost none; experts of other types are called one by one. A token's experts are
+/// summed in ascending order all the same, so keep experts of one kind together.
 template <class S, class... Kinds>
 class AnyOf {
   static_assert((Expert<Kinds, S> && ...),
@@ -51,6 +51,11 @@ class AnyOf {
       constexpr std::size_t kIndex = index_of<K>();
       if (memory_.index() != kIndex) memory_.template emplace<kIndex>();
       return std::get<kIndex>(memory_);
+    }
+    /// The same, or null when it is another kind's.
+    template <class K>
+    const typename K::State* find() const {
+      return std::get_if<index_of<K>()>(&memory_);
     }
 
    private:

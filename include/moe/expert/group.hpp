@@ -146,6 +146,7 @@ void check_group(std::string_view function, const std::vector<X>& experts,
   if (!same) {
     detail::fail(function, "the experts are of other kinds or shapes than in the forward");
   }
+  if constexpr (!GroupedExpert<X, S>) detail::check_own_states(function, experts, state.runs);
 }
 
 /// The same with packed experts, for inference.

@@ -12,8 +12,23 @@
 
 MOE_NAMESPACE_BEGIN
 
+namespace detail {
+
+/// Packs one FFN, adapters merged.
+template <class S, class K>
+void pack_ffn(const K& expert, Index e, PackedFfn<S>& packed, ExecutorRef executor) {
+  if constexpr (AdaptedFfn<K, S>) {
+    packed.pack_expert(e, expert.merged_ffn().pointers(), executor);
+  } else {
+    packed.pack_expert(e, expert.pointers(), executor);
+  }
+}
+
+}  // namespace detail
+
 /// What `pack` makes of experts of several kinds. FFNs of one shape that stand side by side are packed
-/// together, and their row-major weights are not kept; experts of other kinds are copied.
+/// together, adapters merged, and their row-major weights are not kept; experts of other kinds are
+/// copied.
 template <class X, class S>
 class PackedRuns {
  public:
@@ -30,13 +45,14 @@ class PackedRuns {
     for (std::size_t i = 0; i < runs_.size(); ++i) {
       const ExpertRun& run = runs_[i];
       if (run.kind != RunKind::grouped) continue;
-      std::vector<FfnPointers<const S>> weights;
+      ffns_[i] = PackedFfn<S>(run.shape, run.end - run.begin, type);
       for (Index e = run.begin; e < run.end; ++e) {
         detail::visit_kind(*experts[static_cast<std::size_t>(e)], [&]<class K>(const K& expert) {
-          if constexpr (GroupedExpert<K, S>) weights.push_back(expert.pointers());
+          if constexpr (GroupedExpert<K, S>) {
+            detail::pack_ffn(expert, e - run.begin, ffns_[i], executor);
+          }
         });
       }
-      ffns_[i] = PackedFfn<S>(run.shape, weights, type, executor);
     }
   }
 

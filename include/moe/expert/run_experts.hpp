@@ -5,7 +5,7 @@
 // their experts, weighted into y [T, D], run by run.
 #pragma once
 
-#include "moe/expert/runs.hpp"
+#include "moe/expert/run_weights.hpp"
 
 MOE_NAMESPACE_BEGIN
 namespace detail {
@@ -140,26 +140,6 @@ void rows_backward(std::vector<X>& experts, Index e, const RowGroups<S>& rows, I
   for (Index i = 0; i < n; ++i) add_scaled(din.row(i), S(1), dx.row(slots.row(i)), d);
 }
 
-/// Pointers to the weights of a grouped run.
-template <class X, class S>
-void collect_weights(const std::vector<X>& experts, const ExpertRun& run, GroupedRun<S>& memory) {
-  memory.weights.clear();
-  for (Index e = run.begin; e < run.end; ++e) {
-    visit_kind(experts[static_cast<std::size_t>(e)], [&]<class K>(const K& expert) {
-      if constexpr (GroupedExpert<K, S>) memory.weights.push_back(expert.pointers());
-    });
-  }
-}
-template <class X, class S>
-void collect_gradients(std::vector<X>& experts, const ExpertRun& run, GroupedRun<S>& memory) {
-  memory.gradients.clear();
-  for (Index e = run.begin; e < run.end; ++e) {
-    visit_kind(experts[static_cast<std::size_t>(e)], [&]<class K>(K& expert) {
-      if constexpr (GroupedExpert<K, S>) memory.gradients.push_back(expert.gradient_pointers());
-    });
-  }
-}
-
 /// y = or += every run, ascending. ffn(run's index, its rows, accumulate) computes a grouped one.
 template <class X, class S, class Ffn>
 void run_all(const std::vector<X>& experts, std::span<const ExpertRun> runs,
@@ -195,7 +175,7 @@ void runs_forward(const std::vector<X>& experts, const RowGroups<S>& rows, Matri
                 [&](std::size_t i, const RowGroups<S>& group, bool add) {
                   const ExpertRun& run = state.runs[i];
                   GroupedRun<S>& memory = state.grouped[i];
-                  collect_weights(experts, run, memory);
+                  collect_weights(experts, run, group, state, memory, executor);
                   ffn_forward<S>(run.shape, group, memory.weights, x, y, state.scratch,
                                  keep ? &memory.saved : nullptr, executor, add);
                 });
@@ -214,13 +194,13 @@ void runs_backward(std::vector<X>& experts, const RowGroups<S>& rows, MatrixView
     const Index count = slots.end - slots.begin;
     if (run.kind == RunKind::grouped) {
       GroupedRun<S>& memory = state.grouped[i];
-      collect_weights(experts, run, memory);
-      collect_gradients(experts, run, memory);
+      const RowGroups<S> group = rows_of_run(rows, run, x.rows(), memory.offset);
+      collect_gradients(experts, run, group, state, memory);
       ffn_backward<S>(
-          run.shape, rows_of_run(rows, run, x.rows(), memory.offset), memory.weights, x,
-          memory.saved, dy, dx, memory.gradients,
+          run.shape, group, memory.weights, x, memory.saved, dy, dx, memory.gradients,
           dweight.subspan(static_cast<std::size_t>(slots.begin), static_cast<std::size_t>(count)),
           state.scratch, executor);
+      add_own_gradients(experts, run, group, x, dy, state, memory, executor);
     } else if (run.kind == RunKind::in_place) {
       in_place_backward(experts, run, rows, x, dy, dx, dweight, state, executor);
     } else {

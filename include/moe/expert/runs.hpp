@@ -84,6 +84,16 @@ auto& state_of(State& state) {
   }
 }
 
+/// The same, or null when the states hold another kind's.
+template <class K, class State>
+const typename K::State* find_state(const State& state) {
+  if constexpr (requires { state.template find<K>(); }) {
+    return state.template find<K>();
+  } else {
+    return &state;
+  }
+}
+
 template <class S, class X>
 ExpertRun run_of(const X& expert, Index e) {
   return visit_kind(expert, [&]<class K>(const K& held) -> ExpertRun {

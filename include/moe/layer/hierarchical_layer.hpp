@@ -171,6 +171,7 @@ class HierarchicalLayer {
     check_parts(kWhere);
     detail::check_backward_shapes<S>(kWhere, dy, dx, tape.tokens, model_dim());
     check_group(kWhere, groups_, tape.experts);
+    detail::check_same_router(kWhere, router_, tape.router_state);
     tape.layer_id = 0;
     detail::clear_rows(dx);
     tape.dslot_weight.reserve(tape.tokens * top_k());

@@ -4,6 +4,8 @@
 // All experts of a layer that have adapters, through the grouped kernels: rows of x [T, D] -> y [T, D].
 #pragma once
 
+#include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "moe/expert/group.hpp"
@@ -41,37 +43,19 @@ struct GroupState<X, S> {
   /// An expert by one thread, experts with rows only.
   void make_weights(const std::vector<X>& experts, const RowGroups<S>& groups,
                     const ExecutorRef& executor) {
-    const Index count = std::ssize(experts);
-    weights.resize(experts.size());
-    begin.resize(experts.size());
-    shape = experts.front().shape();
-    size.resize(experts.size());
-    merged.resize(experts.size());
-    Index total = 0, largest = 0;
-    detail::LowRankSizes sizes;
-    for (Index e = 0; e < count; ++e) {
-      const auto i = static_cast<std::size_t>(e);
-      const Index own = experts[i].adapted_size();
-      largest = std::max(largest, own);
-      sizes = detail::LowRankSizes::largest(sizes, experts[i].adapted_scratch());
-      size[i] = own;
-      merged[i] = experts[i].merged();
-      begin[i] = groups.offset[i + 1] > groups.offset[i] ? std::exchange(total, total + own) : -1;
-    }
+    const Index total = note_experts(experts, groups);
     // Another time other experts have rows, by other threads.
     const auto threads_for = [&](Index values) {
       return detail::useful_threads(executor, 8.0 * static_cast<double>(values));
     };
-    const Index most = std::min(count, groups.most()) * largest;
+    const Index count = std::ssize(experts);
+    const Index most = std::min(count, groups.most()) * *std::max_element(size.begin(), size.end());
     adapted.reserve(most);
     adapted.resize(total);
     if (std::ssize(low_rank) < executor.size()) {
       low_rank.resize(static_cast<std::size_t>(executor.size()));
     }
-    for (Index i = 0; i < threads_for(most); ++i) {
-      low_rank[static_cast<std::size_t>(i)].scaled.reserve(sizes.scaled);
-      low_rank[static_cast<std::size_t>(i)].work.reserve(sizes.work);
-    }
+    reserve_scratch(experts, threads_for(most));
     detail::run_threads(executor, threads_for(total), [&](Index thread, Index n) {
       for (Index e = thread; e < count; e += n) {
         const auto i = static_cast<std::size_t>(e);
@@ -89,6 +73,36 @@ struct GroupState<X, S> {
       if (begin[e] >= 0) weights[e] = experts[e].pointers_at(adapted.data() + begin[e]);
     }
   }
+
+ private:
+  /// What the experts are in this forward, and where their weights are to be made. Returns the sum of
+  /// the sizes of those that have rows.
+  Index note_experts(const std::vector<X>& experts, const RowGroups<S>& groups) {
+    weights.resize(experts.size());
+    begin.resize(experts.size());
+    size.resize(experts.size());
+    merged.resize(experts.size());
+    shape = experts.front().shape();
+    Index total = 0;
+    for (std::size_t e = 0; e < experts.size(); ++e) {
+      size[e] = experts[e].adapted_size();
+      merged[e] = experts[e].merged();
+      const bool has_rows = groups.offset[e + 1] > groups.offset[e];
+      begin[e] = has_rows ? std::exchange(total, total + size[e]) : -1;
+    }
+    return total;
+  }
+
+  void reserve_scratch(const std::vector<X>& experts, Index threads) {
+    detail::LowRankSizes sizes;
+    for (const X& expert : experts) {
+      sizes = detail::LowRankSizes::largest(sizes, expert.adapted_scratch());
+    }
+    for (Index i = 0; i < threads; ++i) {
+      low_rank[static_cast<std::size_t>(i)].scaled.reserve(sizes.scaled);
+      low_rank[static_cast<std::size_t>(i)].work.reserve(sizes.work);
+    }
+  }
 };
 
 /// Throws std::invalid_argument unless the experts are those of the forward, and merged or not as they
@@ -100,10 +114,7 @@ void check_group(std::string_view function, const std::vector<X>& experts,
   detail::check_size(function, "the layer", std::ssize(experts), "experts",
                      "their number in the forward", std::ssize(state.size));
   for (std::size_t e = 0; e < experts.size(); ++e) {
-    if (experts[e].merged() != (state.merged[e] != 0)) {
-      detail::fail(function, "expert ", e, " was ", state.merged[e] ? "unmerged" : "merged",
-                   " since the forward, expected backward before merge and unmerge");
-    }
+    detail::check_same_side(function, state.merged[e] != 0, experts[e].merged(), "expert ", e);
     if (experts[e].adapted_size() != state.size[e] || experts[e].shape() != state.shape) {
       detail::fail(function, "expert ", e, " has other shapes than in the forward");
     }

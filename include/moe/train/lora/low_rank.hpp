@@ -86,6 +86,16 @@ struct LowRankScratch {
 
 namespace detail {
 
+/// Throws std::invalid_argument when what `name...` says is merged now and was not in the forward, or
+/// the other way round.
+template <class... Name>
+void check_same_side(std::string_view function, bool merged_then, bool merged_now,
+                     const Name&... name) {
+  if (merged_then == merged_now) return;
+  fail(function, name..., " was ", merged_then ? "unmerged" : "merged",
+       " since the forward, expected backward before merge and unmerge");
+}
+
 /// Values that apply_low_rank needs.
 struct LowRankSizes {
   Index scaled = 0, work = 0;

@@ -36,6 +36,7 @@ class LoraRouter : public RouterWrapper<LinearRouter<S>> {
   struct State : LinearRouter<S>::State {
     Buffer<S> adapted;  ///< [E, D]
     LowRankScratch<S> low_rank;
+    bool merged = false;  ///< in the forward
   };
 
   LoraRouter() = default;
@@ -68,6 +69,7 @@ class LoraRouter : public RouterWrapper<LinearRouter<S>> {
   void forward(MatrixView<const S> x, MatrixView<S> logits, const Batch& batch, State& state,
                ExecutorRef executor) const {
     detail::check_router_forward("moe::LoraRouter::forward", *this, x, logits, batch);
+    state.merged = merged_;
     const S* bias = base.bias.empty() ? nullptr : base.bias.value.data();
     linear_forward<S>(x, weights(state), bias, logits, state.scratch, executor);
   }
@@ -75,6 +77,7 @@ class LoraRouter : public RouterWrapper<LinearRouter<S>> {
   void backward(MatrixView<const S> x, MatrixView<const S> dlogits, MatrixView<S> dx, State& state,
                 ExecutorRef executor) {
     detail::check_router_backward("moe::LoraRouter::backward", *this, x, dlogits, dx);
+    check_state("moe::LoraRouter::backward", state);
     S* dbias = detail::trained_gradient(base.bias).data();
     linear_backward<S>(x, weights(state), dlogits, dx, detail::trained_gradient(base.weight), dbias,
                        state.scratch, executor);
@@ -97,6 +100,12 @@ class LoraRouter : public RouterWrapper<LinearRouter<S>> {
     detail::fail(function,
                  "the router's adapter is merged into its weights, expected unmerge() or ",
                  "unmerge_lora() first");
+  }
+
+  /// Throws std::invalid_argument when the router was merged or unmerged since the forward that filled
+  /// `state`: the adapter's gradient would be left out, or come from nowhere.
+  void check_state(std::string_view function, const State& state) const {
+    detail::check_same_side(function, state.merged, merged_, "the router");
   }
 
   /// The base under its own names, then "lora.a" and "lora.b".
