@@ -1,6 +1,8 @@
 // SPDX-FileCopyrightText: 2026 the moe authors
 // SPDX-License-Identifier: MIT
 #include "support/allocations.hpp"
+
+#include "moe/expert/any_of.hpp"
 #include "support/catch.hpp"
 #include "support/threads.hpp"
 #include "train/lora_cases.hpp"
@@ -33,15 +35,26 @@ TEST_CASE("From the second call on, a forward with adapters allocates nothing", 
 }
 
 #if MOE_TEST_COUNTS_ALLOCATIONS
-TEST_CASE("Adapters allocate nothing for other choices than before", "[train][lora][allocation]") {
-  using Layer = decltype(adapted_layer<moe::GatedFfn<float>>());
+namespace {
+
+/// The same experts as one kind of two.
+auto mixed(const decltype(adapted_layer<moe::GatedFfn<float>>())& layer) {
+  using Any = moe::AnyOf<float, moe::GatedFfn<float>, moe::LoraFfn<moe::GatedFfn<float>>>;
+  std::vector<Any> experts;
+  for (Index e = 0; e < layer.num_experts(); ++e) experts.emplace_back(layer.expert(e));
+  experts[2] = layer.expert(2).base();
+  return moe::MoeLayer<float, moe::LoraRouter<float>, moe::TopKGate, Any>(
+      layer.router(), layer.gate(), std::move(experts));
+}
+
+template <class Layer>
+void check_allocations(Layer layer) {
   for (const Index size : {1, 3}) {
     INFO("threads " << size);
     Threads threads(size);
-    Layer layer = adapted_layer<moe::GatedFfn<float>>();
     const Matrix<float> dy = random_matrix<float>(600, 6, 6);
     Matrix<float> x = random_matrix<float>(600, 6, 5), y(600, 6), dx(600, 6);
-    Layer::Tape tape(threads);
+    typename Layer::Tape tape(threads);
     const auto step = [&] {
       return allocations_in([&] {
         layer.forward(x, y, tape);
@@ -54,7 +67,16 @@ TEST_CASE("Adapters allocate nothing for other choices than before", "[train][lo
     CHECK(step() == 0);
     layer.router().base.bias.value(0, 3) += 30;  // everybody to one expert
     CHECK(step() == 0);
+    layer.router().base.bias.value(0, 3) -= 30;
   }
+}
+
+}  // namespace
+
+TEST_CASE("Adapters allocate nothing for other choices than before", "[train][lora][allocation]") {
+  const auto layer = adapted_layer<moe::GatedFfn<float>>();
+  check_allocations(layer);
+  check_allocations(mixed(layer));
 }
 #endif
 

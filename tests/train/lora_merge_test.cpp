@@ -1,6 +1,7 @@
 // SPDX-FileCopyrightText: 2026 the moe authors
 // SPDX-License-Identifier: MIT
 #include "moe/layer/packed_layer.hpp"
+#include "moe/router/logit_cap.hpp"
 #include "moe/train/adamw.hpp"
 #include "moe/train/freeze.hpp"
 #include "support/catch.hpp"
@@ -50,7 +51,8 @@ TEST_CASE("A merged layer is plain: the same bits, to be packed and trained", "[
   moe::AdamW<float>().step(plain);
   CHECK_FALSE(same_bits(output(plain, x), y));
 
-  CHECK(sentence_of([&] { moe::pack(layer); }) ==
+  CHECK(same_bits(output(moe::pack(layer), x), y));  // packing merges
+  CHECK(sentence_of([&] { layer.expert(0).pointers(); }) ==
         "moe::LoraFfn::pointers: the adapters are apart from the weights, expected merge() or "
         "merged_layer() first");
 }
@@ -111,6 +113,55 @@ TEST_CASE("A forward and its backward are on one side of merging", "[train][lora
   }
 }
 
+TEST_CASE("A router that is merged between a forward and its backward is refused",
+          "[train][lora][misuse]") {
+  auto layer = adapted_layer<moe::GatedFfn<float>>();
+  const Matrix<float> x = random_matrix<float>(21, 6, 5), dy = random_matrix<float>(21, 6, 6);
+  Matrix<float> y(21, 6), dx = Matrix<float>::Constant(21, 6, 7);
+  decltype(layer)::Tape tape;
+  const auto before = parameters_of(layer);
+  layer.forward(x, y, tape);
+  layer.router().merge();
+  const auto refusal = [&] { return sentence_of([&] { layer.backward(dy, dx, tape); }); };
+  CHECK(
+      refusal() ==
+      "moe::MoeLayer::backward: the router was merged since the forward, expected backward before "
+      "merge and unmerge");
+  layer.router().unmerge();
+  CHECK(same_bits(parameters_of(layer), before));
+  CHECK((dx.array() == 7).all());
+  layer.backward(dy, dx, tape);  // the tape still waits
+  CHECK(layer.router().adapter.a.grad.norm() > 0);
+
+  layer.router().merge();
+  layer.forward(x, y, tape);
+  layer.router().unmerge();
+  CHECK_THAT(refusal(), ContainsSubstring("the router was unmerged since the forward"));
+}
+
+TEST_CASE("A router inside another is asked, too, and so is one alone", "[train][lora][misuse]") {
+  using Router = moe::LogitCap<moe::LoraRouter<double>>;
+  moe::MoeLayer<double, Router> layer({.model_dim = 6,
+                                       .hidden_dim = 5,
+                                       .num_experts = 4,
+                                       .top_k = 2,
+                                       .router = {.base = {.lora = {.rank = 2}}, .cap = 3}});
+  const Matrix<double> x = random_matrix<double>(9, 6, 5), dlogits = random_matrix<double>(9, 4, 6);
+  Matrix<double> y(9, 6), dx(9, 6), logits(9, 4);
+  decltype(layer)::Tape tape;
+  layer.forward(x, y, tape);
+  layer.router().base.merge();
+  CHECK_THAT(sentence_of([&] { layer.backward(x, dx, tape); }),
+             StartsWith("moe::MoeLayer::backward: the router was merged since the forward"));
+
+  moe::LoraRouter<double>& router = layer.router().base;
+  moe::LoraRouter<double>::State state;
+  router.forward(x, logits, {}, state, {});
+  router.unmerge();
+  CHECK_THAT(sentence_of([&] { router.backward(x, dlogits, dx, state, {}); }),
+             StartsWith("moe::LoraRouter::backward: the router was unmerged since the forward"));
+}
+
 TEST_CASE("Experts with adapters work alone, as what they would be merged", "[train][lora]") {
   auto layer = adapted_layer<moe::GatedFfn<double>>();
   auto& expert = layer.expert(1);
@@ -145,6 +196,11 @@ TEST_CASE("An expert alone refuses a backward that does not fit", "[train][lora]
   CHECK(sentence_of([&] { expert.backward(x, dy, x, state); }) ==
         "moe::LoraFfn::backward: din shares memory with in, expected separate matrices");
   CHECK(same_bits(x, before));
+  expert.merge();
+  CHECK(sentence_of([&] { expert.backward(x, dy, dx, state); }) ==
+        "moe::LoraFfn::backward: the expert was merged since the forward, expected backward before "
+        "merge and unmerge");
+  expert.unmerge();
   expert.out.b.value.resize(5, 3);
   CHECK(sentence_of([&] { expert.backward(x, dy, dx, state); }) ==
         "moe::LoraFfn::backward: the adapter of w_out is [5, 3] [3, 10], expected [6, 3] [3, 10]");

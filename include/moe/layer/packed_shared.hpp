@@ -73,13 +73,13 @@ auto pack(const SharedLayer<LayerType, ExpertType>& layer, WeightType type = Wei
   const ExpertType& shared = layer.shared_expert();
   detail::check_expert<S>("moe::pack", "the shared expert", shared, "the layer's model_dim",
                           layer.model_dim());
-  const FfnPointers<const S> weights = shared.pointers();
+  PackedFfn<S> packed_shared(shared.shape(), 1, type);
+  detail::pack_ffn(shared, 0, packed_shared, executor);
   auto packed = pack(layer.layer(), type, executor);
   RowVector<S> gate;
   if (!layer.shared_gate().empty()) gate = layer.shared_gate().value.row(0);
-  return PackedSharedLayer<decltype(packed)>(
-      std::move(packed), PackedFfn<S>(shared.shape(), {&weights, 1}, type, executor),
-      std::move(gate));
+  return PackedSharedLayer<decltype(packed)>(std::move(packed), std::move(packed_shared),
+                                             std::move(gate));
 }
 
 MOE_NAMESPACE_END
