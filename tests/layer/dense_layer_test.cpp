@@ -111,20 +111,6 @@ TEST_CASE("with a uniform router the dense layer is the mean of its experts", "[
   check_shape_gradients(layer, x);
 }
 
-TEST_CASE("a dense layer of nothing and of padding alone", "[layer][dense]") {
-  auto layer = make_dense<Dense<float>>(4, 5, 3);
-  const Matrix<float> none(0, 4), x = random_matrix<float>(3, 4, 1);
-  const Step<float> nothing = shape_step(layer, none, none, {}, kLosses);
-  CHECK(nothing.loss == 0);
-  for (const auto& [name, gradient] : nothing.gradient) CHECK(gradient.isZero(0));
-  const std::vector<std::uint8_t> mask(3, 0);
-  const Step<float> padding = shape_step(layer, x, x, {.mask = mask}, kLosses);
-  CHECK(padding.loss == 0);
-  CHECK(padding.y.isZero(0));
-  CHECK(padding.dx.isZero(0));
-  for (const auto& [name, gradient] : padding.gradient) CHECK(gradient.isZero(0));
-}
-
 TEST_CASE("statistics of the dense layer: everyone at everything", "[layer][dense][observe]") {
   const auto layer = make_dense<Dense<float>>(4, 5, 3);
   const std::vector<std::uint8_t> mask{1, 1, 0, 1};

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: 2026 the moe authors
 // SPDX-License-Identifier: MIT
 //
-// What groups are told and not told, groups without a row, nothing at all, and misuse.
+// What groups are told and not told, groups without a row, and misuse.
 #include "layer/hierarchical_cases.hpp"
 #include "moe/router/hash.hpp"
 
@@ -56,19 +56,6 @@ TEST_CASE("idle groups take losses and say that they did nothing", "[layer][hier
     idle += workspace.plan.load(g) == 0;
   }
   CHECK(idle >= 4);
-}
-
-TEST_CASE("nothing, and padding alone, through the hierarchical layer", "[layer][hierarchical]") {
-  auto layer = make_levels<TwoLevels<float>>();
-  const Matrix<float> none(0, 5), x = random_matrix<float>(3, 5, 1);
-  const std::vector<std::uint8_t> mask(3, 0);
-  for (const Step<float>& step : {shape_step(layer, none, none, {}, kLevelLosses),
-                                  shape_step(layer, x, x, {.mask = mask}, kLevelLosses)}) {
-    CHECK(step.loss == 0);
-    CHECK(step.y.isZero(0));
-    CHECK(step.dx.isZero(0));
-    for (const auto& [name, gradient] : step.gradient) CHECK(gradient.isZero(0));
-  }
 }
 
 TEST_CASE("misuse of the hierarchical layer is named", "[layer][hierarchical][misuse]") {

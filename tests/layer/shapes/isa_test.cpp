@@ -3,9 +3,8 @@
 //
 // Every layer shape has the same bits in float on every instruction set of this CPU.
 #include "kernel/ffn_problem.hpp"
-#include "layer/hierarchical_cases.hpp"
+#include "layer/shapes/token_shapes.hpp"
 #include "layer/soft_cases.hpp"
-#include "moe/layer/dense_layer.hpp"
 
 namespace moe_test {
 namespace {
@@ -13,7 +12,7 @@ namespace {
 template <class L, class F>
 void check_isas(L layer, const moe::Batch& batch, F&& losses) {
   const Matrix<float> x = random_matrix<float>(60, layer.model_dim(), 1);
-  const Matrix<float> dy = random_matrix<float>(60, layer.model_dim(), 2);
+  const Matrix<float> dy = random_dy(layer, 60);
   Step<float> expected;
   {
     const UseIsa scalar(moe::Isa::scalar);
@@ -32,11 +31,10 @@ void check_isas(L layer, const moe::Batch& batch, F&& losses) {
 
 TEST_CASE("every layer shape gives the same bits on every instruction set", "[layer][bitwise]") {
   const std::vector<Index> lengths = {27, 33};
-  const auto balance = [](auto& tape) {
-    return static_cast<double>(tape.add_loss(moe::SwitchLoss{0.3}));
-  };
-  check_isas(moe::DenseLayer<float>({.model_dim = 37, .hidden_dim = 50, .num_experts = 5}, 1), {},
-             balance);
+  const ShapeSizes sizes{37, 50, 5, 2, 21, {.factor = 0.9}};
+  check_isas(make_dense<Dense<float>>(37, 50, 5), {}, kLosses);
+  check_isas(make_latent<Latent<float>>(sizes), {}, kLosses);
+  check_isas(make_concat<Concat<float>>(sizes), {}, kLosses);
   for (const SoftNormalization normalization : kNormalizations) {
     check_isas(make_soft<Soft<float>>(normalization, 37, 50, 3, 5), {.sequence_lengths = lengths},
                NoLosses{});
