@@ -63,14 +63,19 @@ double time_calls(Index calls, const F& f) {
 /// `bytes`: what one call reads and writes, every row counted each time it is touched. Calls and
 /// memcpy of as many bytes take turns, so that both meet the same machine.
 template <class F>
-void measure(benchmark::State& state, Case& c, Index bytes, const F& call) {
+void measure(benchmark::State& state, Case& c, Index bytes, int threads, const F& call) {
   const Index calls = std::max<Index>(1, (Index{16} << 20) / bytes);
   const Index copied = std::min<Index>(bytes / 2, c.copy.size() * Index{sizeof(float)});
   std::vector<double> ours, copies;
   for (auto _ : state) {
     ours.push_back(time_calls(calls, call));
     copies.push_back(time_calls(calls, [&] {
-      std::memcpy(c.copy.data(), c.original.data(), static_cast<std::size_t>(copied));
+      pool(threads).run([&](Index i) {  // each thread its part, as our kernels do
+        const Index begin = copied * i / threads, end = copied * (i + 1) / threads;
+        std::memcpy(reinterpret_cast<char*>(c.copy.data()) + begin,
+                    reinterpret_cast<const char*>(c.original.data()) + begin,
+                    static_cast<std::size_t>(end - begin));
+      });
     }));
     state.SetIterationTime(ours.back() * static_cast<double>(calls));
   }
@@ -88,16 +93,16 @@ void run(benchmark::State& state, Kernel kernel, Index rows, Index k, Index dim,
   moe::ExecutorRef executor = pool(threads);
   switch (kernel) {
     case Kernel::dispatch:
-      return measure(state, c, 2 * rows * row,
+      return measure(state, c, 2 * rows * row, threads,
                      [&] { moe::dispatch<float>(c.x, c.plan, c.rows, executor); });
     case Kernel::combine:
-      return measure(state, c, (rows + tokens) * row,
+      return measure(state, c, (rows + tokens) * row, threads,
                      [&] { moe::combine<float>(c.rows, c.plan, c.weight, c.y, executor); });
     case Kernel::dispatch_backward:
-      return measure(state, c, (rows + 2 * tokens) * row,
+      return measure(state, c, (rows + 2 * tokens) * row, threads,
                      [&] { moe::dispatch_backward<float>(c.rows, c.plan, c.y, executor); });
     case Kernel::combine_backward:
-      return measure(state, c, (2 * rows + tokens) * row, [&] {
+      return measure(state, c, (2 * rows + tokens) * row, threads, [&] {
         moe::combine_backward<float>(c.x, c.rows, c.plan, c.weight, c.drows, c.dweight, executor);
       });
   }

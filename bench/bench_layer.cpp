@@ -72,6 +72,7 @@ void run(benchmark::State& state, const Row& row) {
   Contestant& contestant = group.contestant(row.contestant);
   const double error = group.error(row.contestant, row.tokens, row.threads);
   contestant.set_threads(row.threads);
+  group.prepare(row.contestant, row.tokens);
   const bool memory = row.shape.cold;  // such a shape has more weights than the caches hold
 
   static std::size_t next = 0;  // goes on through repetitions: no batch is favoured

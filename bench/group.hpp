@@ -63,6 +63,13 @@ class Group {
     return found->second;
   }
 
+  /// All that is done once for the batches of a row, before the clock runs.
+  void prepare(const std::string& name, Index tokens) {
+    for (std::size_t i = 0; i < inputs(tokens).batches.size(); ++i) {
+      contestant(name).prepare(call(tokens, i));
+    }
+  }
+
   /// The i-th call of a row: the next batch and, in a cold row, the next copy of the weights.
   Call call(Index tokens, std::size_t i) {
     Inputs& in = inputs(tokens);

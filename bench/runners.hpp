@@ -4,7 +4,7 @@
 // Our side of the contest: the layer with packed weights, and on its row-major ones.
 #pragma once
 
-#include "moe/kernel/packed.hpp"
+#include "moe/layer/packed_layer.hpp"
 #include "peaks.hpp"
 #include "random_layer.hpp"
 
@@ -48,30 +48,23 @@ class LayerRunner : public Contestant {
 template <class Expert>
 class PackedRunner : public Contestant {
  public:
-  PackedRunner(const LayerOf<Expert>& layer, Dtype dtype, Index copies) : layer_(layer) {
-    std::vector<moe::FfnPointers<const float>> experts;
-    for (Index e = 0; e < layer.num_experts(); ++e) experts.push_back(layer.expert(e).pointers());
+  PackedRunner(const LayerOf<Expert>& layer, Dtype dtype, Index copies) {
     const auto type = dtype == Dtype::f32 ? moe::WeightType::native : moe::WeightType::bfloat16;
-    while (std::ssize(packed_) < copies) {
-      packed_.emplace_back(layer.expert(0).shape(), experts, type);
-    }
+    while (std::ssize(layers_) < copies) layers_.push_back(moe::pack(layer, type));
   }
 
   void set_threads(int count) override { workspace_.executor = executor(count); }
 
   void run(const Call& call) override {
-    const moe::MatrixView<const float> x(call.x, call.tokens, layer_.model_dim());
-    auto& ws = workspace_;
-    route(layer_, x, ws);
-    moe::ffn_forward<float>(
-        packed_[call.layer], {ws.plan.offset, ws.plan.token, ws.slot_weight.span()}, x,
-        {call.y, call.tokens, layer_.model_dim()}, ws.experts.scratch, ws.executor);
+    const auto& layer = layers_[call.layer];
+    layer.forward(moe::MatrixView<const float>(call.x, call.tokens, layer.model_dim()),
+                  moe::MatrixView<float>(call.y, call.tokens, layer.model_dim()), workspace_);
   }
 
  private:
-  const LayerOf<Expert>& layer_;
-  std::vector<moe::PackedFfn<float>> packed_;
-  typename LayerOf<Expert>::Workspace workspace_;
+  using Layer = decltype(moe::pack(std::declval<const LayerOf<Expert>&>()));
+  std::vector<Layer> layers_;
+  typename Layer::Workspace workspace_;
 };
 
 }  // namespace bench

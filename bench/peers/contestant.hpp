@@ -53,6 +53,8 @@ class Contestant {
  public:
   virtual ~Contestant() = default;
   virtual void set_threads(int count) = 0;
+  /// What is done once for such a call and is not timed, such as compiling code for its row counts.
+  virtual void prepare(const Call&) {}
   virtual void run(const Call& call) = 0;
 };
 

@@ -55,6 +55,17 @@ class OneDnnLoop : public Contestant {
     threads_ = count;
   }
 
+  /// A primitive is compiled for each number of rows.
+  void prepare(const Call& call) override {
+    const Groups groups(call, problem_.num_experts, problem_.top_k);
+    for (std::size_t e = 0; e + 1 < groups.offset.size(); ++e) {
+      const Index n = groups.offset[e + 1] - groups.offset[e];
+      if (n == 0) continue;
+      find_product(n, problem_.model_dim, problem_.hidden_dim);
+      find_product(n, problem_.hidden_dim, problem_.model_dim);
+    }
+  }
+
   void run(const Call& call) override {
     loop_.run(problem_, call, threads_,
               [this](const T* a, Index n, Index k, const void* weights, Index m, float* c) {
