@@ -58,6 +58,24 @@ TEST_CASE("idle groups take losses and say that they did nothing", "[layer][hier
   CHECK(idle >= 4);
 }
 
+TEST_CASE("a group replaced since the forward stops the backward before anything changes",
+          "[layer][hierarchical][misuse]") {
+  using L = TwoLevels<float>;
+  const Matrix<float> x = random_matrix<float>(9, 5, 1);
+  Matrix<float> y(9, 5), dx = Matrix<float>::Constant(9, 5, 7);
+  auto layer = make_levels<L>({.groups = 3, .k = 2});
+  L::Tape tape;
+  layer.forward(x, y, tape);
+  const auto other = layer.group(2);
+  layer.group(2) = other;
+  CHECK_THAT(sentence_of([&] { layer.backward(x, dx, tape); }),
+             StartsWith("moe::MoeLayer::backward: the tape was filled by layer #"));
+  CHECK((dx.array() == 7).all());
+  layer.visit_parameters([](std::string_view, auto& p) { CHECK(p.grad.size() == 0); });
+  CHECK(sentence_of([&] { layer.group(3); }) ==
+        "moe::HierarchicalLayer::group: group 3 is asked for, expected 0 to 2");
+}
+
 TEST_CASE("misuse of the hierarchical layer is named", "[layer][hierarchical][misuse]") {
   using L = TwoLevels<float>;
   auto layer = make_levels<L>(), other = make_levels<L>();

@@ -113,8 +113,9 @@ TEST_CASE("a layer refuses parts that do not fit one another", "[layer][misuse]"
 TEST_CASE("asking for an expert that does not exist throws", "[layer][misuse]") {
   Layer layer({.model_dim = 4, .hidden_dim = 6, .num_experts = 3, .top_k = 2});
   CHECK_NOTHROW(layer.expert(2));
-  CHECK_THROWS_AS(layer.expert(3), std::out_of_range);
-  CHECK_THROWS_AS(layer.expert(-1), std::out_of_range);
+  CHECK(sentence_of([&] { layer.expert(3); }) ==
+        "moe::MoeLayer: expert 3 is asked for, expected 0 to 2");
+  CHECK_THROWS_AS(std::as_const(layer).expert(-1), std::invalid_argument);
 }
 
 }  // namespace moe_test

@@ -150,6 +150,25 @@ TEST_CASE("A layer takes what it would have taken from the start", "[train][grow
   CHECK(y.allFinite());
 }
 
+TEST_CASE("A tape from before the experts changed is refused, though there are as many",
+          "[train][grow][misuse]") {
+  Plain layer = make([](auto&) {});
+  const Matrix<float> x = random_matrix<float>(12, 4, 1);
+  Matrix<float> y(12, 4), dx = Matrix<float>::Constant(12, 4, 7);
+  Plain::Tape tape;
+  layer.forward(x, y, tape);
+  moe::remove_expert(layer, 0);
+  moe::add_expert(layer, {.from = {1}});
+  CHECK_THAT(sentence_of([&] { layer.backward(x, dx, tape); }),
+             StartsWith("moe::MoeLayer::backward: the tape was filled by layer #"));
+  CHECK((dx.array() == 7).all());
+  layer.forward(x, y, tape);
+  moe::merge_experts(layer, {0, 1});
+  moe::add_expert(layer);
+  CHECK_THAT(sentence_of([&] { layer.backward(x, dx, tape); }),
+             StartsWith("moe::MoeLayer::backward: the tape was filled by layer #"));
+}
+
 TEST_CASE("The fallback expert of the capacity moves with its expert and is not removed",
           "[train][grow][misuse]") {
   Plain layer = make([](auto& c) {

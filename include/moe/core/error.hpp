@@ -63,6 +63,15 @@ inline void check_positive(std::string_view function, std::string_view what, Ind
   if (value <= 0) fail(function, what, " is ", value, ", expected at least 1");
 }
 
+/// Index i of a list of `count` things called `what`, when there is one.
+inline std::size_t checked_index(std::string_view function, std::string_view what, Index i,
+                                 Index count) {
+  if (i < 0 || i >= count) {
+    fail(function, what, " ", i, " is asked for, expected 0 to ", count - 1);
+  }
+  return static_cast<std::size_t>(i);
+}
+
 /// True when two views share a value. Column blocks of one matrix interleave in memory without
 /// sharing.
 template <class A, class B>

@@ -149,6 +149,30 @@ void check_group(std::string_view function, const std::vector<X>& experts,
   if constexpr (!GroupedExpert<X, S>) detail::check_own_states(function, experts, state.runs);
 }
 
+/// Throws what the backward of an expert called by itself would, where it can say so beforehand: of a
+/// layer inside that was replaced, say. `offset` [E + 1]: only experts that had rows.
+template <class X, class S>
+void check_experts_backward(std::string_view function, const std::vector<X>& experts,
+                            std::span<const std::int32_t> offset, const GroupState<X, S>& state) {
+  if constexpr (requires { state.runs.states; }) {
+    for (std::size_t e = 0; e < experts.size(); ++e) {
+      if (offset[e + 1] == offset[e]) continue;
+      detail::visit_kind(experts[e], [&]<class K>(const K& expert) {
+        constexpr bool kSays = requires(const typename K::State& own) {
+          expert.check_backward(own);
+        };
+        if constexpr (kSays && !GroupedExpert<K, S>) {
+          const auto* own = detail::find_state<K>(state.runs.states[e]);
+          if (own == nullptr) {
+            detail::fail(function, "expert ", e, " is of another kind than in the forward");
+          }
+          expert.check_backward(*own);
+        }
+      });
+    }
+  }
+}
+
 /// The same with packed experts, for inference.
 template <class S>
 void group_forward(const PackedFfn<S>& experts, const RowGroups<S>& rows, MatrixView<const S> x,

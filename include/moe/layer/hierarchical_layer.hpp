@@ -142,8 +142,9 @@ class HierarchicalLayer {
   const RouterType& router() const { return router_; }
   GateType& gate() { return gate_; }
   const GateType& gate() const { return gate_; }
-  GroupType& group(Index g) { return groups_.at(static_cast<std::size_t>(g)).layer; }
-  const GroupType& group(Index g) const { return groups_.at(static_cast<std::size_t>(g)).layer; }
+  /// Throws std::invalid_argument unless 0 <= g < G.
+  GroupType& group(Index g) { return groups_[checked(g)].layer; }
+  const GroupType& group(Index g) const { return groups_[checked(g)].layer; }
   const CapacityOptions& capacity() const { return capacity_; }
 
   /// Writes y [T, D]; zero for padding and for tokens whose every group was full. x, y: row-major,
@@ -163,15 +164,22 @@ class HierarchicalLayer {
     tape.finish(id_.value());
   }
 
+  /// See MoeLayer::check_backward. Asks every group, those without rows too.
+  void check_backward(const Tape& tape) const {
+    detail::check_tape<S>(kBackward, tape, id_.value(), num_groups(), top_k());
+    check_parts(kBackward);
+    check_group(kBackward, groups_, tape.experts);
+    detail::check_same_router(kBackward, router_, tape.router_state);
+    for (Index g = 0; g < num_groups(); ++g) {
+      groups_[static_cast<std::size_t>(g)].check_backward(tape.state(g));
+    }
+  }
+
   /// Gradients of one training forward and of the losses added to its tape, on every level; see
   /// MoeLayer::backward.
   void backward(MatrixView<const S> dy, MatrixView<S> dx, Tape& tape) {
-    constexpr auto* kWhere = "moe::HierarchicalLayer::backward";
-    detail::check_tape<S>(kWhere, tape, id_.value(), num_groups(), top_k());
-    check_parts(kWhere);
-    detail::check_backward_shapes<S>(kWhere, dy, dx, tape.tokens, model_dim());
-    check_group(kWhere, groups_, tape.experts);
-    detail::check_same_router(kWhere, router_, tape.router_state);
+    check_backward(tape);
+    detail::check_backward_shapes<S>(kBackward, dy, dx, tape.tokens, model_dim());
     tape.layer_id = 0;
     detail::clear_rows(dx);
     tape.dslot_weight.reserve(tape.tokens * top_k());
@@ -203,6 +211,12 @@ class HierarchicalLayer {
   }
 
  private:
+  static constexpr auto* kBackward = "moe::HierarchicalLayer::backward";
+
+  std::size_t checked(Index g) const {
+    return detail::checked_index("moe::HierarchicalLayer::group", "group", g, num_groups());
+  }
+
   static std::vector<GroupType> make_groups(const Config& config, std::uint64_t seed) {
     typename GroupType::Config inner = config.group;
     if (inner.model_dim == 0) inner.model_dim = config.model_dim;

@@ -55,6 +55,9 @@ class LayerExpert {
     }
   }
 
+  /// Throws what the layer's backward would, if it says so beforehand.
+  void check_backward(const State& state) const { detail::check_part_backward(layer, state.tape); }
+
   /// Consumes the state; `in` is on its tape.
   void backward(MatrixView<const S>, MatrixView<const S> dout, MatrixView<S> din, State& state,
                 ExecutorRef executor = {}) {

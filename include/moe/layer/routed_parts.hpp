@@ -68,18 +68,23 @@ class RoutedParts {
   const RouterType& router() const { return router_; }
   GateType& gate() { return gate_; }
   const GateType& gate() const { return gate_; }
-  ExpertType& expert(Index e) { return experts_.at(static_cast<std::size_t>(e)); }
-  const ExpertType& expert(Index e) const { return experts_.at(static_cast<std::size_t>(e)); }
-  /// For experts that come and go: see moe/train/grow.hpp.
+  /// Throws std::invalid_argument unless 0 <= e < E.
+  ExpertType& expert(Index e) { return experts_[checked(e)]; }
+  const ExpertType& expert(Index e) const { return experts_[checked(e)]; }
+  /// For experts that come and go: see moe/train/grow.hpp. Who changes them calls forget_tapes.
   std::vector<ExpertType>& experts() { return experts_; }
   const std::vector<ExpertType>& experts() const { return experts_; }
   const CapacityOptions& capacity() const { return capacity_; }
 
   /// Throws std::invalid_argument unless the factor is absent or finite and positive.
-  void set_capacity(const CapacityOptions& capacity) {
+  void set_capacity(CapacityOptions capacity) {
     check_capacity(std::string(name_) + "::set_capacity", capacity);
-    capacity_ = capacity;
+    capacity_ = std::move(capacity);
   }
+
+  /// No backward takes a tape that was filled before, as if it were another layer's: its plan names
+  /// experts that may be others by now.
+  void forget_tapes() { id_ = detail::LayerId(); }
 
   /// f(name, Parameter<S>&) for "router.*", "gate.*" if the gate learns, and "experts.<e>.*", in
   /// this order.
@@ -128,6 +133,7 @@ class RoutedParts {
   template <class Tape>
   void check_unchanged(std::string_view function, const Tape& tape) const {
     check_group(function, experts_, tape.experts);
+    check_experts_backward<ExpertType, S>(function, experts_, tape.plan.offset, tape.experts);
     detail::check_same_router(function, router_, tape.router_state);
   }
 
@@ -148,6 +154,10 @@ class RoutedParts {
   detail::LayerId id_;
 
  private:
+  std::size_t checked(Index e) const {
+    return detail::checked_index(name_, "expert", e, num_experts());
+  }
+
   const char* name_;
 };
 

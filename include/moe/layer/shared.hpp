@@ -117,18 +117,25 @@ class SharedLayer {
     tape.shared_id = id_.value();
   }
 
-  /// As the layer's backward, with its exceptions.
-  void backward(MatrixView<const S> dy, MatrixView<S> dx, Tape& tape) {
-    constexpr auto* kWhere = "moe::SharedLayer::backward";
+  /// See MoeLayer::check_backward.
+  void check_backward(const Tape& tape) const {
     if (tape.shared_id != id_.value()) {
-      detail::fail(kWhere,
+      detail::fail(kBackward,
                    "the tape is empty or another layer's, expected one training forward of this "
                    "layer before each backward");
     }
-    check_shared(kWhere);
-    detail::check_shape(kWhere, "dy", dy, tape.shared_rows.tokens(), model_dim());
-    detail::check_shape(kWhere, "dx", dx, tape.shared_rows.tokens(), model_dim());
-    check_group(kWhere, shared_, tape.shared_expert);
+    check_shared(kBackward);
+    check_group(kBackward, shared_, tape.shared_expert);
+    check_experts_backward<ExpertType, S>(kBackward, shared_, tape.shared_rows.groups().offset,
+                                          tape.shared_expert);
+    detail::check_part_backward(layer_, static_cast<const typename LayerType::Tape&>(tape));
+  }
+
+  /// As the layer's backward, with its exceptions.
+  void backward(MatrixView<const S> dy, MatrixView<S> dx, Tape& tape) {
+    check_backward(tape);
+    detail::check_shape(kBackward, "dy", dy, tape.shared_rows.tokens(), model_dim());
+    detail::check_shape(kBackward, "dx", dx, tape.shared_rows.tokens(), model_dim());
     layer_.backward(dy, dx, static_cast<typename LayerType::Tape&>(tape));
     tape.shared_id = 0;
     const MatrixView<const S> x = kept_x(tape);
@@ -153,6 +160,8 @@ class SharedLayer {
   }
 
  private:
+  static constexpr auto* kBackward = "moe::SharedLayer::backward";
+
   // Streams that no layer's router and experts draw from.
   static constexpr std::uint64_t kStream = std::uint64_t{1} << 40;
 

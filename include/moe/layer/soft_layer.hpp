@@ -94,8 +94,9 @@ class SoftLayer {
   double noise_stddev() const { return noise_stddev_; }
   SoftScores<S>& scores() { return scores_; }
   const SoftScores<S>& scores() const { return scores_; }
-  ExpertType& expert(Index e) { return experts_.at(static_cast<std::size_t>(e)); }
-  const ExpertType& expert(Index e) const { return experts_.at(static_cast<std::size_t>(e)); }
+  /// Throws std::invalid_argument unless 0 <= e < E.
+  ExpertType& expert(Index e) { return experts_[checked(e)]; }
+  const ExpertType& expert(Index e) const { return experts_[checked(e)]; }
 
   /// Writes y [T, D]; zero for padding. x, y: row-major, separate. T = 0 is fine. Throws
   /// std::invalid_argument on shapes that do not fit, a mask that is not [T] long, sequence lengths
@@ -116,11 +117,24 @@ class SoftLayer {
     tape.layer_id = id_.value();
   }
 
+  /// See MoeLayer::check_backward.
+  void check_backward(const Tape& tape) const {
+    detail::check_filled(kBackward, tape.layer_id, id_.value());
+    check_parts(kBackward);
+    detail::check_size(kBackward, "the tape", tape.plan.num_experts(), "experts",
+                       "the number of experts", num_experts());
+    detail::check_size(kBackward, "the tape", tape.mix.weights.slots, "slots",
+                       "phi's number of rows", scores_.slots());
+    check_group(kBackward, experts_, tape.experts);
+    check_experts_backward<ExpertType, S>(kBackward, experts_, tape.plan.offset, tape.experts);
+  }
+
   /// Gradients of one training forward: writes dx [T, D], zero for padding, and adds to the gradient
   /// of every trainable parameter. Consumes the tape. Throws std::invalid_argument when the tape is
   /// empty or another layer's, or a shape does not fit; nothing is then changed.
   void backward(MatrixView<const S> dy, MatrixView<S> dx, Tape& tape) {
-    check_backward(dy, dx, tape);
+    check_backward(tape);
+    detail::check_backward_shapes<S>(kBackward, dy, dx, tape.tokens, model_dim());
     tape.layer_id = 0;
     SoftMix<S>& mix = tape.mix;
     const Index rows = mix.sequences.rows(), d = model_dim();
@@ -152,6 +166,12 @@ class SoftLayer {
   }
 
  private:
+  static constexpr auto* kBackward = "moe::SoftLayer::backward";
+
+  std::size_t checked(Index e) const {
+    return detail::checked_index("moe::SoftLayer::expert", "expert", e, num_experts());
+  }
+
   static Matrix<S> make_phi(const Config& config, std::uint64_t seed) {
     constexpr auto* kWhere = "moe::SoftLayer";
     detail::check_positive(kWhere, "model_dim", config.model_dim);
@@ -184,18 +204,6 @@ class SoftLayer {
   void check_call(MatrixView<const S> x, MatrixView<S> y, const Batch& batch) const {
     check_parts("moe::SoftLayer::forward");
     detail::check_forward<S>("moe::SoftLayer::forward", model_dim(), x, y, batch);
-  }
-
-  void check_backward(MatrixView<const S> dy, MatrixView<S> dx, const Tape& tape) const {
-    constexpr auto* kWhere = "moe::SoftLayer::backward";
-    detail::check_filled(kWhere, tape.layer_id, id_.value());
-    check_parts(kWhere);
-    detail::check_size(kWhere, "the tape", tape.plan.num_experts(), "experts",
-                       "the number of experts", num_experts());
-    detail::check_size(kWhere, "the tape", tape.mix.weights.slots, "slots", "phi's number of rows",
-                       scores_.slots());
-    detail::check_backward_shapes<S>(kWhere, dy, dx, tape.tokens, model_dim());
-    check_group(kWhere, experts_, tape.experts);
   }
 
   static MatrixView<S> zeroed(Buffer<S>& buffer, Index rows, Index cols) {

@@ -52,8 +52,8 @@ ExpertChange remove_expert(Layer& layer, Index e) {
   ExpertChange change(layer.num_experts());
   change.origin.erase(change.origin.begin() + e);
   detail::GrownParts<Layer> parts(kWhere, layer, change);
-  layer.experts().erase(layer.experts().begin() + e);
   parts.move_into(layer);
+  layer.experts().erase(layer.experts().begin() + e);
   return change;
 }
 
@@ -98,9 +98,9 @@ ExpertChange merge_experts(Layer& layer, std::vector<Index> experts,
   if (options.join_weight) {
     detail::shift_logit(kWhere, parts.router, kept, std::log(static_cast<double>(experts.size())));
   }
+  parts.move_into(layer);
   layer.expert(kept) = std::move(merged);
   for (const Index e : gone) layer.experts().erase(layer.experts().begin() + e);
-  parts.move_into(layer);
   return change;
 }
 

@@ -54,6 +54,15 @@ TEST_CASE("a dense layer of an FFN, an identity and a layer", "[layer][dense][gr
   layer.expert(1) = layer.expert(0);
   CHECK(sentence_of([&] { layer.backward(x, one, tape); }) ==
         "moe::DenseLayer::backward: the experts are of other kinds or shapes than in the forward");
+
+  layer.expert(1) = moe::IdentityExpert<double>();
+  layer.forward(x, y, tape);
+  moe::zero_grad(layer);
+  const auto other = layer.expert(2).get<Nested>().layer;
+  layer.expert(2).get<Nested>().layer = other;
+  CHECK_THAT(sentence_of([&] { layer.backward(x, one, tape); }),
+             StartsWith("moe::MoeLayer::backward: the tape was filled by layer #"));
+  layer.visit_parameters([](std::string_view, auto& p) { CHECK(p.grad.isZero(0)); });
 }
 
 TEST_CASE("a layer as one of a sparse layer's experts", "[layer][gradient]") {

@@ -80,11 +80,12 @@ struct GrownParts {
     change.axes.insert(rows.axes.begin(), rows.axes.end());
   }
 
-  /// Nothing throws from here on.
+  /// Then the experts change. Only the first line can throw, for want of memory and changing nothing.
   void move_into(Layer& layer) {
+    if constexpr (requires { layer.capacity(); }) layer.set_capacity(std::move(capacity));
     layer.router() = std::move(router);
     layer.gate() = std::move(gate);
-    if constexpr (requires { layer.capacity(); }) layer.set_capacity(capacity);
+    if constexpr (requires { layer.forget_tapes(); }) layer.forget_tapes();
   }
 
  private:
@@ -195,8 +196,8 @@ ExpertChange add_made_expert(Layer& layer, detail::expert_of<Layer> expert, cons
     shift_logit(kWhere, parts.router, added, -std::numbers::ln2);
   }
   layer.experts().reserve(static_cast<std::size_t>(added) + 1);
-  layer.experts().push_back(std::move(expert));
   parts.move_into(layer);
+  layer.experts().push_back(std::move(expert));
   return change;
 }
 
