@@ -2,6 +2,9 @@
 // SPDX-License-Identifier: MIT
 #include "moe/expert/ffn.hpp"
 
+#include <functional>
+#include <stdexcept>
+
 #include "support/catch.hpp"
 #include "support/gradients.hpp"
 #include "support/layers.hpp"
@@ -169,6 +172,23 @@ TEST_CASE("an expert refuses shapes that do not fit, and changes nothing", "[exp
   CHECK(sentence_of([&] { expert.backward(in, in, din, state); }) ==
         "moe::FfnExpert::backward: the state is empty, expected one forward before each backward");
   CHECK(same_bits(expert.w_in.grad, gradient));
+}
+
+TEST_CASE("a forward that is broken off leaves nothing for a backward", "[expert][misuse]") {
+  struct Broken {
+    Index size() const { return 2; }
+    void run(const std::function<void(Index)>&) { throw std::runtime_error("no threads"); }
+  };
+  using Expert = moe::GatedFfn<float>;
+  Expert expert = make_expert<Expert>(64, 64, false);
+  const Matrix<float> in = random_matrix<float>(200, 64, 1);
+  Matrix<float> out(200, 64), din(200, 64);
+  Expert::State state;
+  expert.forward(in, out, state);
+  Broken broken;
+  CHECK_THROWS_AS(expert.forward(in, out, state, broken), std::runtime_error);
+  CHECK(sentence_of([&] { expert.backward(in, out, din, state); }) ==
+        "moe::FfnExpert::backward: the state is empty, expected one forward before each backward");
 }
 
 }  // namespace moe_test

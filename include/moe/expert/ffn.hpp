@@ -152,9 +152,22 @@ class FfnExpert {
     detail::check_no_alias("moe::FfnExpert::forward", "in", in, "out", out);
     check_shapes("moe::FfnExpert::forward", shape());
     const FfnPointers<const S> weights = pointers();
+    state.kept_rows = -1;  // should it throw on the way, nothing fits a backward
     ffn_forward<S>(shape(), state.all_rows(in.rows()), {&weights, 1}, in, out, state.scratch,
                    &state.saved, executor);
     state.kept_rows = in.rows();
+  }
+
+  /// Throws std::invalid_argument unless a backward with this state could go ahead: what layers around
+  /// the expert ask before they change anything.
+  void check_backward(const State& state) const {
+    if (state.kept_rows < 0) {
+      detail::fail(kBackward, "the state is empty, expected one forward before each backward");
+    }
+    check_shapes(kBackward, shape());
+    if (state.saved.shape != shape()) {
+      detail::fail(kBackward, "the expert is of another shape than in the forward");
+    }
   }
 
   /// Writes din [n, D] and adds to the gradients. Follows one forward with the same `in` and
@@ -162,19 +175,12 @@ class FfnExpert {
   /// that does not fit; nothing is then changed.
   void backward(MatrixView<const S> in, MatrixView<const S> dout, MatrixView<S> din, State& state,
                 ExecutorRef executor = {}) {
-    constexpr auto* kWhere = "moe::FfnExpert::backward";
-    if (state.kept_rows < 0) {
-      detail::fail(kWhere, "the state is empty, expected one forward before each backward");
-    }
-    check_shapes(kWhere, shape());
-    if (state.saved.shape != shape()) {
-      detail::fail(kWhere, "the expert is of another shape than in the forward");
-    }
-    detail::check_shape(kWhere, "in", in, state.kept_rows, shape().model_dim);
-    detail::check_shape(kWhere, "dout", dout, state.kept_rows, shape().model_dim);
-    detail::check_shape(kWhere, "din", din, state.kept_rows, shape().model_dim);
-    detail::check_no_alias(kWhere, "in", in, "din", din);
-    detail::check_no_alias(kWhere, "dout", dout, "din", din);
+    check_backward(state);
+    detail::check_shape(kBackward, "in", in, state.kept_rows, shape().model_dim);
+    detail::check_shape(kBackward, "dout", dout, state.kept_rows, shape().model_dim);
+    detail::check_shape(kBackward, "din", din, state.kept_rows, shape().model_dim);
+    detail::check_no_alias(kBackward, "in", in, "din", din);
+    detail::check_no_alias(kBackward, "dout", dout, "din", din);
     state.kept_rows = -1;
     const FfnPointers<const S> weights = pointers();
     const FfnPointers<S> gradients = gradient_pointers();
@@ -205,6 +211,8 @@ class FfnExpert {
   ClampedSwiglu clamped{};  ///< of ClampedSilu, unused by others
 
  private:
+  static constexpr auto* kBackward = "moe::FfnExpert::backward";
+
   void check_clamped(std::string_view function) const {
     const auto check = [&](std::string_view name, double value) {
       if (!(value > 0)) {
