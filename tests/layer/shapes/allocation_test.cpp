@@ -100,8 +100,7 @@ TEST_CASE("packed shapes allocate nothing later", "[layer][packed_layer][allocat
 
 TEST_CASE("the soft layer allocates nothing while tokens and sequences are not more",
           "[layer][soft][allocation]") {
-  const std::vector<Index> lengths = {20, 30, 10}, fewer = {11, 4}, one = {30};
-  const std::vector<Index> many(20, 3), many_with_one_long = {30, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3};
+  const std::vector<Index> lengths = {20, 30, 10}, fewer = {11, 4};
   for (const Index size : {1, 3}) {
     Threads threads(size);
     for (const auto normalization :
@@ -119,13 +118,23 @@ TEST_CASE("the soft layer allocates nothing while tokens and sequences are not m
       CHECK(counter.all(15, {.sequence_lengths = fewer}) == 0);
       CHECK(counter.all(0) == 0);
       CHECK(counter.all(60, {.sequence_lengths = lengths}) == 0);
-      CHECK(counter.all(30, {.sequence_lengths = one}) == 0);
-      CHECK(counter.all(60, {.sequence_lengths = many}) > 0);  // more sequences
-      // Whichever thread has the long one, and whether its products are on all threads or on one.
-      CHECK(counter.all(60, {.sequence_lengths = many_with_one_long}) == 0);
-      CHECK(counter.all(60, {.sequence_lengths = lengths}) == 0);
     }
   }
+}
+
+TEST_CASE("the soft layer allocates nothing when its longest sequence goes to another thread",
+          "[layer][soft][allocation]") {
+  std::vector<Index> lengths(20, 30);
+  lengths.front() = 300;
+  Threads threads(3);
+  Counter counter(
+      moe::SoftLayer<float>({.model_dim = 40, .hidden_dim = 50, .num_experts = 3, .slots = 4}, 1),
+      870, threads, NoLosses{});
+  CHECK(counter.all(870, {.sequence_lengths = lengths}) > 0);
+  std::swap(lengths.front(), lengths.back());
+  CHECK(counter.all(870, {.sequence_lengths = lengths}) == 0);
+  const std::vector<Index> few = {300, 200, 10};  // one after the other, each on all threads
+  CHECK(counter.all(510, {.sequence_lengths = few}) == 0);
 }
 
 TEST_CASE("the hierarchical layer allocates nothing while no group has more rows",
