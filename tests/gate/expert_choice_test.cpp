@@ -158,6 +158,20 @@ TEST_CASE("a NaN token spoils no other", "[gate][expert_choice]") {
   }
 }
 
+TEST_CASE("an infinite logit over tokens spoils no other, and no score at all is no NaN",
+          "[gate][expert_choice]") {
+  constexpr double kInf = std::numeric_limits<double>::infinity();
+  const ExpertChoiceGate gate({.num_experts = 3, .top_k = 1}, {.softmax = Softmax::over_tokens});
+  const auto out = route(gate, rows({{kInf, 1, -kInf}, {1, -kInf, -kInf}, {2, 3, -kInf}}));
+  const auto& s = out.routing.scores;
+  CHECK(std::isnan(s(0, 0)));
+  CHECK(s(1, 0) == Approx(1 / (1 + std::exp(1.0))));
+  CHECK(s(2, 0) == Approx(1 / (1 + std::exp(-1.0))));
+  CHECK(s(1, 1) == 0);
+  CHECK(s(2, 1) == Approx(1 / (1 + std::exp(-2.0))));
+  for (Index t = 0; t < 3; ++t) CHECK(s(t, 2) == 0);
+}
+
 TEST_CASE("a token's choice depends on later tokens: the warning is true",
           "[gate][expert_choice]") {
   const ExpertChoiceGate gate({.num_experts = 2, .top_k = 1}, {});

@@ -6,7 +6,9 @@
 #include <numeric>
 
 #include "kernel/ffn_problem.hpp"
+#include "moe/kernel/linear.hpp"
 #include "support/catch.hpp"
+#include "support/compare.hpp"
 #include "support/threads.hpp"
 
 using namespace moe_test;
@@ -51,6 +53,52 @@ TEMPLATE_TEST_CASE("softmax and logsumexp agree with the formula at every width"
       CHECK(static_cast<double>(lse[0]) == Approx(max + std::log(sum)).epsilon(eps));
     }
   }
+}
+
+TEMPLATE_TEST_CASE("logsumexp of infinities and NaN", "[kernel]", float, double) {
+  using S = TestType;
+  constexpr S kBig = std::numeric_limits<S>::infinity();
+  const S nan = std::numeric_limits<S>::quiet_NaN();
+  for (moe::Isa isa : moe::available_isas()) {
+    const UseIsa use(isa);
+    const auto lse = [](std::vector<S> row) {
+      S out[1];
+      moe::logsumexp_rows<S>(one_row(row), out);
+      return out[0];
+    };
+    for (const Index width : {2, 19}) {
+      const auto row = [width](S first, S rest) {
+        std::vector<S> x(static_cast<std::size_t>(width), rest);
+        x.front() = first;
+        return x;
+      };
+      CAPTURE(moe::isa_name(isa), width);
+      CHECK(lse(row(-kBig, -kBig)) == -kBig);
+      CHECK(lse(row(kBig, 1)) == kBig);
+      CHECK(lse(row(1, kBig)) == kBig);
+      CHECK(lse(row(1, -kBig)) == 1);
+      for (const S other : {nan, S(1), kBig, -kBig}) CHECK(std::isnan(lse(row(nan, other))));
+    }
+  }
+}
+
+TEST_CASE("row kernels refuse shapes that do not fit", "[kernel][misuse]") {
+  const Matrix<float> x = Matrix<float>::Zero(2, 3);
+  Matrix<float> y(2, 4), w(4, 5);
+  std::vector<float> lse(3);
+  moe::LinearScratch<float> scratch;
+  CHECK(sentence_of([&] { moe::softmax_rows<float>(x, y); }) ==
+        "moe::softmax_rows: out is [2, 4], expected [2, 3]");
+  CHECK(sentence_of([&] { moe::logsumexp_rows<float>(x, lse); }) ==
+        "moe::logsumexp_rows: out has 3 values, the number of rows of x is 2");
+  CHECK(sentence_of([&] { moe::linear_forward<float>(x, w, nullptr, y, scratch, {}); }) ==
+        "moe::linear_forward: x has 3 columns, the weight's number of inputs is 5");
+  const moe::PackedLinear<float> packed{MatrixView<const float>(w)};
+  CHECK(sentence_of([&] { moe::linear_forward<float>(x, packed, nullptr, y, scratch, {}); }) ==
+        "moe::linear_forward: x has 3 columns, the weight's number of inputs is 5");
+  CHECK(sentence_of([&] {
+          moe::linear_backward<float>(x, Matrix<float>(4, 3), y, w, {}, nullptr, scratch, {});
+        }) == "moe::linear_backward: dx is [4, 5], expected [2, 3]");
 }
 
 TEST_CASE("row kernels have the same bits on every instruction set, width and alignment",

@@ -4,6 +4,7 @@
 // Threads: what a layer needs of them, and a reference to whatever the caller has.
 #pragma once
 
+#include <algorithm>
 #include <concepts>
 #include <memory>
 
@@ -38,7 +39,7 @@ class ExecutorRef {
   requires(!std::same_as<std::remove_cvref_t<X>, ExecutorRef>)
       ExecutorRef(X& executor)  // NOLINT(google-explicit-constructor)
       : object_(std::addressof(executor)),
-        size_(static_cast<Index>(executor.size())),
+        size_(std::max<Index>(1, static_cast<Index>(executor.size()))),  // none: the caller's
         run_([](void* object, Task task) { static_cast<X*>(object)->run(task); }) {}
 
   Index size() const { return size_; }

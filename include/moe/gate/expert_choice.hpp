@@ -175,17 +175,32 @@ class ExpertChoiceGate {
       return;
     }
     for (Index e = 0; e < logits.cols(); ++e) {
-      S largest = -std::numeric_limits<S>::infinity();
-      for (const Index t : tokens) largest = logits(t, e) > largest ? logits(t, e) : largest;
-      double sum = 0;
-      for (const Index t : tokens) {
-        const S p = std::exp((logits(t, e) - largest) * scale);
-        routing.scores(t, e) = p;
-        if (!std::isnan(p)) sum += static_cast<double>(p);  // a NaN token spoils itself alone
-      }
-      for (const Index t : tokens) {
-        routing.scores(t, e) = static_cast<S>(static_cast<double>(routing.scores(t, e)) / sum);
-      }
+      softmax_over_tokens(logits, e, scale, tokens, routing);
+    }
+  }
+
+  /// A token whose logit is NaN or +Inf spoils itself alone: its score is NaN, and the others are shared
+  /// among the rest. -Inf scores 0, also where no token scores more.
+  template <class S>
+  static void softmax_over_tokens(MatrixView<const S> logits, Index e, S scale,
+                                  std::span<const std::int32_t> tokens, Routing<S>& routing) {
+    constexpr S kInfinity = std::numeric_limits<S>::infinity();
+    S largest = -kInfinity;
+    for (const Index t : tokens) {
+      const S l = logits(t, e);
+      if (l > largest && l < kInfinity) largest = l;
+    }
+    double sum = 0;
+    for (const Index t : tokens) {
+      const S l = logits(t, e);
+      S p = l == -kInfinity ? S(0) : std::exp((l - largest) * scale);
+      if (l == kInfinity) p = std::numeric_limits<S>::quiet_NaN();
+      routing.scores(t, e) = p;
+      if (!std::isnan(p)) sum += static_cast<double>(p);
+    }
+    if (sum == 0) return;
+    for (const Index t : tokens) {
+      routing.scores(t, e) = static_cast<S>(static_cast<double>(routing.scores(t, e)) / sum);
     }
   }
 

@@ -57,14 +57,14 @@ inline void activate_f64(Activation kind, double& x, double& slope) {
   slope = 1;
 }
 
-/// sum of exponentials -> log(sum) + max, without widening the kernels by a logarithm.
+/// log sum_i exp(x_i) from `sum` of exp(x_i - max), without widening the kernels by a logarithm. The
+/// sum is NaN when an x is, and also when `max` is infinite: then that is the result.
 template <class S>
-void add_log(S& sum, S max) {
-  if (max == -std::numeric_limits<S>::infinity() && !(sum == sum)) {
-    sum = max;
-    return;
+S log_of_sum(S sum, S max, const S* x, Index n) {
+  if (sum == sum) {
+    return static_cast<S>(std::log(static_cast<double>(sum)) + static_cast<double>(max));
   }
-  sum = static_cast<S>(std::log(static_cast<double>(sum)) + static_cast<double>(max));
+  return std::any_of(x, x + n, [](S v) { return v != v; }) ? sum : max;
 }
 
 }  // namespace detail

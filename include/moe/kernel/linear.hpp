@@ -5,6 +5,7 @@
 #pragma once
 
 #include "moe/core/buffer.hpp"
+#include "moe/core/error.hpp"
 #include "moe/core/executor.hpp"
 #include "moe/core/types.hpp"
 #include "moe/kernel/packed.hpp"
@@ -51,13 +52,22 @@ void multiply_store(const Operand<S>& a, Index rows, Index depth, const PanelSou
   });
 }
 
+/// x [M, inputs], y or its gradient [M, outputs].
+template <class S, class Y>
+void check_linear(std::string_view function, MatrixView<const S> x, Index outputs, Index inputs,
+                  const Y& y) {
+  check_size(function, "x", x.cols(), "columns", "the weight's number of inputs", inputs);
+  check_shape(function, "y", y, x.rows(), outputs);
+}
+
 }  // namespace detail
 
 /// y = x w^T + bias. `bias` [N] or null. One accumulation chain per output, k ascending, then the
-/// bias.
+/// bias. This and the next two throw std::invalid_argument on shapes that do not fit.
 template <class S>
 void linear_forward(MatrixView<const S> x, MatrixView<const S> w, const S* bias, MatrixView<S> y,
                     LinearScratch<S>& scratch, ExecutorRef executor) {
+  detail::check_linear<S>("moe::linear_forward", x, w.rows(), w.cols(), y);
   detail::PanelSource<S> b;
   b.part[0] = {.data = w.data(), .stride = w.stride()};
   b.cols = w.rows();
@@ -69,6 +79,7 @@ void linear_forward(MatrixView<const S> x, MatrixView<const S> w, const S* bias,
 template <class S>
 void linear_forward(MatrixView<const S> x, const PackedLinear<S>& w, const S* bias, MatrixView<S> y,
                     LinearScratch<S>& scratch, ExecutorRef executor) {
+  detail::check_linear<S>("moe::linear_forward", x, w.outputs(), w.inputs(), y);
   detail::multiply_store<S>({.data = x.data(), .stride = x.stride()}, x.rows(), x.cols(),
                             w.source(), bias, y, false, scratch.packed, executor);
 }
@@ -79,6 +90,10 @@ template <class S>
 void linear_backward(MatrixView<const S> x, MatrixView<const S> w, MatrixView<const S> dy,
                      MatrixView<S> dx, MatrixView<S> dw, S* dbias, LinearScratch<S>& scratch,
                      ExecutorRef executor) {
+  constexpr auto* kWhere = "moe::linear_backward";
+  detail::check_linear<S>(kWhere, x, w.rows(), w.cols(), dy);
+  if (!dx.empty()) detail::check_shape(kWhere, "dx", dx, x.rows(), x.cols());
+  if (!dw.empty()) detail::check_shape(kWhere, "dw", dw, w.rows(), w.cols());
   const detail::Operand<S> dy_rows{.data = dy.data(), .stride = dy.stride()};
   const detail::Operand<S> dy_columns{.data = dy.data(), .stride = dy.stride(), .k_major = true};
   detail::PanelSource<S> b;

@@ -86,11 +86,11 @@ class PackedLinear {
     b.cols = w.rows();
     const Index size = detail::panel_size<S>(inputs_, type);
     detail::resize_for_streaming(data_, b.panels() * size);
+    const auto& table = detail::kernels<S>();  // here, where a wrong MOE_FORCE_ISA may throw
     detail::run_threads(executor, executor.size(), [&](Index i, Index n) {
       const detail::Range mine = detail::part_of(b.panels(), i, n);
       for (Index p = mine.begin; p < mine.end; ++p) {
-        detail::pack_whole_panel(detail::kernels<S>(), b, p, inputs_, type,
-                                 data_.data() + p * size);
+        detail::pack_whole_panel(table, b, p, inputs_, type, data_.data() + p * size);
       }
     });
   }
@@ -126,10 +126,12 @@ class PackedFfn {
             WeightType type = WeightType::native, ExecutorRef executor = {})
       : PackedFfn(shape, static_cast<Index>(experts.size()), type) {
     const Index panels = hidden_panels() + output_panels();
+    const auto& table = detail::kernels<S>();  // here, where a wrong MOE_FORCE_ISA may throw
     detail::run_threads(executor, executor.size(), [&](Index i, Index n) {
       const detail::Range mine = detail::part_of(count_ * panels, i, n);
       for (Index job = mine.begin; job < mine.end; ++job) {
-        pack_panel_of(job / panels, experts[static_cast<std::size_t>(job / panels)], job % panels);
+        const Index e = job / panels;
+        pack_panel_of(table, e, experts[static_cast<std::size_t>(e)], job % panels);
       }
     });
     for (Index e = 0; e < count_; ++e) copy_biases(e, experts[static_cast<std::size_t>(e)]);
@@ -151,9 +153,10 @@ class PackedFfn {
     if (e < 0 || e >= count_) {
       detail::fail("moe::PackedFfn::pack_expert", "e is ", e, ", expected 0 to ", count_ - 1);
     }
+    const auto& table = detail::kernels<S>();
     detail::run_threads(executor, executor.size(), [&](Index i, Index n) {
       const detail::Range mine = detail::part_of(hidden_panels() + output_panels(), i, n);
-      for (Index panel = mine.begin; panel < mine.end; ++panel) pack_panel_of(e, w, panel);
+      for (Index panel = mine.begin; panel < mine.end; ++panel) pack_panel_of(table, e, w, panel);
     });
     copy_biases(e, w);
   }
@@ -207,10 +210,10 @@ class PackedFfn {
     return hidden_panels() * hidden_panel_size() + output_panels() * output_panel_size();
   }
 
-  void pack_panel_of(Index e, const FfnPointers<const S>& w, Index panel) {
+  void pack_panel_of(const detail::KernelTable<S>& table, Index e, const FfnPointers<const S>& w,
+                     Index panel) {
     const Index d = shape_.model_dim, h = shape_.hidden_dim;
     S* dst = data_.data() + e * expert_size();
-    const auto& table = detail::kernels<S>();
     if (panel < hidden_panels()) {
       detail::PanelSource<S> b = shape_of_hidden();
       b.part[0] = {.data = shape_.gated ? w.w_gate : w.w_in, .stride = d};

@@ -59,9 +59,7 @@ void softmax(const SoftmaxArgs<typename F::T>& g) {
     T* out = g.out != nullptr ? g.out + r * g.ldo : nullptr;
     const T sum = exp_sum<F>(x, g.cols, g.scale, max, out);
     if (g.lse != nullptr) {
-      g.lse[r] = sum;
-      // A row of -Inf sums to NaN; its logarithm is -Inf all the same.
-      add_log(g.lse[r], max);
+      g.lse[r] = log_of_sum(sum, max, x, g.cols);
     }
     if (out == nullptr) continue;
     const typename F::V total = F::set1(sum);

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <span>
 
+#include "moe/core/error.hpp"
 #include "moe/core/executor.hpp"
 #include "moe/kernel/kernels.hpp"
 #include "moe/kernel/share.hpp"
@@ -18,6 +19,7 @@ MOE_NAMESPACE_BEGIN
 template <class S>
 void softmax_rows(MatrixView<const S> x, MatrixView<S> out, S scale = S(1),
                   ExecutorRef executor = {}) {
+  detail::check_shape("moe::softmax_rows", "out", out, x.rows(), x.cols());
   const auto& table = detail::kernels<S>();
   const Index threads = detail::useful_threads(executor, 8.0 * static_cast<double>(x.size()));
   detail::run_threads(executor, threads, [&](Index i, Index n) {
@@ -27,9 +29,12 @@ void softmax_rows(MatrixView<const S> x, MatrixView<S> out, S scale = S(1),
   });
 }
 
-/// out[t] = log sum_e exp(scale * x[t][e]); x [T, E], out [T].
+/// out[t] = log sum_e exp(scale * x[t][e]); x [T, E], out [T]. NaN where x has a NaN, else infinite where
+/// its largest is.
 template <class S>
 void logsumexp_rows(MatrixView<const S> x, std::span<S> out, S scale = S(1)) {
+  detail::check_size("moe::logsumexp_rows", "out", std::ssize(out), "values",
+                     "the number of rows of x", x.rows());
   detail::kernels<S>().softmax(
       {x.data(), x.stride(), x.rows(), x.cols(), scale, nullptr, 0, out.data()});
 }
@@ -57,10 +62,12 @@ void select_top_k(const S* scores, Index n, Index k, std::int32_t* chosen) {
   }
 }
 
-/// out[s] = x[token[s]]: the rows of x [T, D] in slot order, [N, D].
+/// out[s] = x[token[s]]: the rows of x [T, D] in slot order, [N, D]. Every token is in [0, T), which is
+/// not checked.
 template <class S>
 void dispatch_rows(MatrixView<const S> x, std::span<const std::int32_t> token, MatrixView<S> out,
                    ExecutorRef executor = {}) {
+  detail::check_shape("moe::dispatch_rows", "out", out, std::ssize(token), x.cols());
   const Index threads = detail::useful_threads(executor, static_cast<double>(out.size()));
   detail::run_threads(executor, threads, [&](Index i, Index n) {
     const detail::Range r = detail::part_of(out.rows(), i, n);

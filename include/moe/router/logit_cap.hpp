@@ -19,6 +19,12 @@ class LogitCap : public RouterWrapper<Base> {
       "moe::LogitCap: Base adds noise to the logits, expected the noise around the cap, as in "
       "moe::LearnedNoise<moe::LogitCap<...>>");
 
+  static_assert(
+      !requires(const Base& b) { b.table(); },
+      "moe::LogitCap: Base masks experts by logits of -inf, which a cap would undo, expected the "
+      "cap "
+      "inside, as in moe::HashRouter<moe::LogitCap<...>>");
+
  public:
   using RouterWrapper<Base>::base;
   using RouterWrapper<Base>::num_experts;
