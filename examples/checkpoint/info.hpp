@@ -28,12 +28,16 @@ inline std::string size(double bytes) {
   return text::format("%.1f KB", bytes / 1e3);
 }
 
-/// Weights that a tensor holds: none when it holds the scales of others.
+/// Weights that a tensor holds: none when it holds the scales of others, or numbers of experts.
 inline Index weights_in(const moe::TensorInfo& tensor) {
+  using moe::Dtype;
   const std::string_view name = tensor.name;
-  const bool bytes = tensor.dtype == moe::Dtype::u8;
-  if (name.ends_with("_scale_inv") || (bytes && name.ends_with("scales"))) return 0;
-  return bytes && name.ends_with("blocks") ? 2 * tensor.size() : tensor.size();
+  for (const char* end : {"_scale_inv", "_scale", ".scale", "_scales", ".scales"}) {
+    if (name.ends_with(end)) return 0;
+  }
+  if (tensor.dtype == Dtype::i64 || tensor.dtype == Dtype::i32) return 0;
+  const bool pairs = tensor.dtype == Dtype::i8 || tensor.dtype == Dtype::u8;  // of float4
+  return pairs ? 2 * tensor.size() : tensor.size();
 }
 
 inline void print_info(const moe::Checkpoint& checkpoint) {
