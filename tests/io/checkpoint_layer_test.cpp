@@ -3,6 +3,7 @@
 //
 // Loaded layers in use: padding, allocations, misuse, variants, progress, and what describe counts.
 #include "io/checkpoint_case.hpp"
+#include "moe/io/safetensors_writer.hpp"
 #include "support/allocations.hpp"
 #include "support/catch.hpp"
 #include "support/threads.hpp"
@@ -123,6 +124,65 @@ TEST_CASE("the gate follows the code that was asked for", "[io][checkpoint]") {
   CHECK(gate("deepseek_v2", Variant::official).group_score == moe::GroupScore::max);
   CHECK(gate("deepseek_v2", Variant::megatron).group_score == moe::GroupScore::top_share_sum);
   CHECK(gate("llama4", Variant::official).weight_on_input);
+}
+
+TEST_CASE("an expert's matrix may have more dimensions of one, on any threads",
+          "[io][checkpoint]") {
+  const CheckpointCopy copy("mixtral");
+  {
+    const moe::SafeTensors file(CheckpointCase::root() / "mixtral" / "model.safetensors");
+    std::vector<moe::TensorSpec> specs;
+    for (const moe::TensorInfo& t : file.tensors()) specs.push_back({t.name, t.dtype, t.shape});
+    for (moe::TensorSpec& t : specs) {
+      if (t.name.find(".experts.1.") != t.name.npos) t.shape.push_back(1);
+    }
+    moe::SafeTensorsWriter writer(copy.folder() / "model.safetensors", specs);
+    for (const moe::TensorInfo& t : file.tensors()) writer.write(t.name, t.bytes);
+    writer.finish();
+  }
+  const CheckpointCase c(CheckpointCase::root() / "mixtral");
+  Threads threads(3);
+  const moe::Checkpoint checkpoint(copy.folder());
+  const auto layer = checkpoint.load_layer(checkpoint.moe_layers().back(),
+                                           {.executor = moe::ExecutorRef(threads)});
+  moe::Matrix<float> y(c.x.rows(), c.x.cols()), expected = y;
+  moe::CheckpointLayer::Workspace workspace;
+  layer.forward(c.x, y, workspace);
+  load("mixtral").forward(c.x, expected, workspace);
+  CHECK(y == expected);
+}
+
+TEST_CASE("what config.json does not mention is not left out in silence", "[io][checkpoint]") {
+  const auto message = [](const char* family, const char* key, const moe::Json& value) {
+    const CheckpointCopy copy(family);
+    moe::Json config = copy.config();
+    config.erase(key);
+    if (!value.is_null()) config[key] = value;
+    copy.set_config(config);
+    return message_of<moe::FileError>([&] {
+      const moe::Checkpoint checkpoint(copy.folder());
+      static_cast<void>(checkpoint.load_layer(checkpoint.moe_layers().back()));
+    });
+  };
+  CHECK(message("deepseek_v3", "n_shared_experts", nullptr).find(".shared_expert") !=
+        std::string::npos);
+  // The second generation of Bailing is told from the first by its score function alone.
+  CHECK(message("bailing_moe_v2", "score_function", nullptr).find(".gate.expert_bias") !=
+        std::string::npos);
+  CHECK(message("bailing_moe_v2", "model_type", "bailing_moe_v2").empty());
+}
+
+TEST_CASE("DBRX normalises unless it says null", "[io][checkpoint]") {
+  const CheckpointCopy copy("dbrx");
+  const auto renormalizes = [&] {
+    const moe::Checkpoint checkpoint(copy.folder());
+    return checkpoint.load_layer(0).gate().as_top_k()->options().renormalize;
+  };
+  CHECK(renormalizes());
+  moe::Json config = copy.config();
+  config["ffn_config"]["moe_normalize_expert_weights"] = nullptr;
+  copy.set_config(config);
+  CHECK(!renormalizes());
 }
 
 TEST_CASE("a loaded layer has room for everyone unless it is given a capacity",

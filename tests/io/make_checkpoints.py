@@ -529,7 +529,7 @@ def bailing_moe(seed):
 def bailing_moe_v2(seed):
     d, h, e, k = 20, 12, 8, 2
     m = Model("bailing_moe_v2", seed, {
-        "architectures": ["BailingMoeV2ForCausalLM"], "model_type": "bailing_moe_v2",
+        "architectures": ["BailingMoeV2ForCausalLM"], "model_type": "bailing_moe",
         "hidden_size": d, "intermediate_size": 4, "moe_intermediate_size": h, "num_experts": e,
         "num_experts_per_tok": k, "num_shared_experts": 1, "n_group": 4, "topk_group": 2,
         "norm_topk_prob": True, "routed_scaling_factor": 2.5, "score_function": "sigmoid",
@@ -646,7 +646,7 @@ def dbrx(seed):
     m = Model("dbrx", seed, {
         "architectures": ["DbrxForCausalLM"], "model_type": "dbrx", "d_model": d, "n_layers": 1,
         "ffn_config": {"ffn_act_fn": {"name": "silu"}, "ffn_hidden_size": h, "moe_num_experts": e,
-                       "moe_top_k": k, "moe_normalize_expert_weights": 1}, "vocab_size": 7})
+                       "moe_top_k": k}, "vocab_size": 7})
     p = "transformer.blocks.0.ffn"
     router = m.weight(f"{p}.router.layer.weight", e, d)
     w1, v1, w2 = (m.weight(f"{p}.experts.mlp.{n}", e * h, d).view(e, h, d) for n in ("w1", "v1", "w2"))

@@ -20,10 +20,11 @@ struct LayerInfo {
   std::string block;  ///< such as "model.layers.3.mlp"
   Dims dims;          ///< num_experts: those with weights
   Index zero_experts = 0;
-  Index shared_dim = 0;  ///< H of the shared expert, 0 without one
-  std::string type;      ///< of the experts' weights: "BF16", "F8_E4M3", "MXFP4" ...
-  Index parameters = 0;  ///< of the whole block
-  Index active = 0;      ///< of them read for one token, none of its experts being a zero expert
+  Index shared_dim = 0;      ///< H of the shared expert, 0 without one
+  bool by_token_id = false;  ///< chooses experts by Batch::token_ids, which it needs
+  std::string type;          ///< of the experts' weights: "BF16", "F8_E4M3", "MXFP4" ...
+  Index parameters = 0;      ///< of the whole block
+  Index active = 0;  ///< of them read for one token, none of its experts being a zero expert
   std::size_t bytes = 0;
 };
 
@@ -71,6 +72,7 @@ class Checkpoint {
     info.dims = r.dims;
     info.zero_experts = r.zero_experts;
     info.shared_dim = r.shared_dim;
+    info.by_token_id = !r.token_table.empty();
     const auto add = [&](const WeightPlace& place) {
       if (place.empty()) return Index{0};
       const StoredWeight w = tensors_.find(place);
@@ -98,6 +100,7 @@ class Checkpoint {
     constexpr auto* kWhere = "moe::Checkpoint::load_layer";
     LayerRecipe r = recipe(kWhere, layer, options.variant);
     check(r);
+    check_nothing_left(r, block(layer));
     CheckpointLayer::Parts parts;
     parts.gate = make_gate(r);
     parts.router = make_router(r);
@@ -161,6 +164,22 @@ class Checkpoint {
     for (Index e = 0; e < r.dims.num_experts; ++e) visit(r.expert(e), find);
     visit(r.shared, find);
     if (!r.token_table.empty()) tensors_.check_integers(r.token_table);
+  }
+
+  /// Parts that change every output, and that config.json may fail to mention: a default that the
+  /// model's own code fills in, or another generation under the same name.
+  void check_nothing_left(const LayerRecipe& r, const std::string& block) const {
+    const auto refuse = [&](bool used, std::initializer_list<const char*> starts) {
+      for (const char* start : starts) {
+        if (used || !tensors_.any_starts_with(block + start)) continue;
+        detail::fail_file(config_.path(), "mentions nothing that uses the tensors ",
+                          detail::in_quotes(block + start + "*"), " of these files");
+      }
+    };
+    refuse(r.shared_dim > 0, {".shared_expert", ".shared_mlp"});
+    refuse(!r.selection_bias.empty(),
+           {".gate.e_score_correction_bias", ".gate.expert_bias", ".e_score_correction_bias",
+            ".router.e_score_correction_bias"});
   }
 
   static FfnShape shape_of(const LayerRecipe& r, Index hidden_dim) {

@@ -23,6 +23,11 @@ inline TopKGate::Options bailing_v2_gate(const ModelConfig& config, Index expert
   return presets::deepseek_v3_kin(experts, variant, gate);
 }
 
+/// Ling 2 and Ring 2 are published under the model_type of the first, but name their score function.
+inline bool is_second_bailing(const ModelConfig& config) {
+  return config.model_type() == "bailing_moe_v2" || config.has("score_function");
+}
+
 inline LayerRecipe bailing_recipe(const ModelConfig& config, Index, const std::string& block,
                                   presets::Variant variant) {
   LayerRecipe r;
@@ -31,7 +36,7 @@ inline LayerRecipe bailing_recipe(const ModelConfig& config, Index, const std::s
   r.dims = {config.dim("hidden_size"), h, e, detail::top_k(config, "num_experts_per_tok", e)};
   r.activation = config.activation("hidden_act", "silu");
   r.router = detail::whole(block + ".gate.weight", e, r.dims.model_dim);
-  if (config.model_type() == "bailing_moe") {
+  if (!is_second_bailing(config)) {
     r.gate = detail::softmax_preset(config.flag_or("norm_topk_prob", false), variant);
   } else {
     TopKGate::Options gate = bailing_v2_gate(config, e, variant);

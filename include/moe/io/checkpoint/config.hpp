@@ -54,6 +54,12 @@ class ModelConfig {
     return value != nullptr;
   }
 
+  /// Is the key there, with null?
+  bool is_null(const std::string& key) const {
+    const auto value = json_.find(key);
+    return value != json_.end() && value->is_null();
+  }
+
   /// A whole number in [least, most].
   Index count(const std::string& key, Index least, Index most) const {
     const Json* value = find(key);

@@ -21,7 +21,9 @@ inline LayerRecipe dbrx_recipe(const ModelConfig& config, Index, const std::stri
   r.dims = {d, h, e, detail::top_k(ffn, "moe_top_k", e)};
   if (ffn.has("ffn_act_fn")) r.activation = ffn.part("ffn_act_fn").activation("name", "silu");
   r.router = detail::whole(block + ".router.layer.weight", e, d);
-  r.gate = presets::dbrx(variant, ffn.number_or("moe_normalize_expert_weights", 0));
+  // Absent, as in the released config.json, it is 1; null turns it off.
+  constexpr auto* kNorm = "moe_normalize_expert_weights";
+  r.gate = presets::dbrx(variant, ffn.is_null(kNorm) ? 0 : ffn.number_or(kNorm, 1));
   r.expert = [=](Index i) {
     const auto place = [&](const char* name) {
       return WeightPlace{block + ".experts.mlp." + name, {e * h, d}, h, d, i * h * d, d, 1};

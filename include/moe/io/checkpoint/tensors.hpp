@@ -80,13 +80,9 @@ class CheckpointTensors {
   static constexpr Index kChunk = Index{4} << 20;  ///< values between two releases
   static constexpr Index kStrip = 16;              ///< columns turned at once
 
-  /// Elements [first, first + count) of one row of the tensor.
+  /// Elements [first, first + count) of the tensor, whatever its shape.
   static void read_span(const StoredWeight& w, Index first, Index count, float* out) {
-    if (!w.mxfp4) {
-      const Index cols = w.tensor->cols();
-      return SafeTensors::read_block(*w.tensor, first / cols, first % cols,
-                                     MatrixView<float>(out, 1, count));
-    }
+    if (!w.mxfp4) return read_flat(*w.tensor, first, count, out);
     const auto block = static_cast<std::size_t>(first / kMxfp4Block);
     const auto n = static_cast<std::size_t>(count / kMxfp4Block);
     dequantize_mxfp4(w.tensor->bytes.subspan(block * kMxfp4Block / 2, n * kMxfp4Block / 2),
@@ -152,7 +148,7 @@ class CheckpointTensors {
       const auto [rows, cols] = finder_.scale_block();
       Matrix<float> scales(WeightFinder::blocks_of(out.rows(), rows),
                            WeightFinder::blocks_of(out.cols(), cols));
-      read_scales(*w.scales, 0, scales.size(), scales.data());
+      read_flat(*w.scales, 0, scales.size(), scales.data());
       apply_block_scales({scales, rows, cols}, 0, 0, out);
     }
     files_.release(*w.scales);
@@ -161,15 +157,15 @@ class CheckpointTensors {
   static void scale_rows(const StoredWeight& w, MatrixView<float> out) {
     const Index last = (out.rows() - 1) * w.scale_step;
     std::vector<float> scales(static_cast<std::size_t>(last + 1));
-    read_scales(*w.scales, w.first_scale, last + 1, scales.data());
+    read_flat(*w.scales, w.first_scale, last + 1, scales.data());
     for (Index r = 0; r < out.rows(); ++r) {
       const float scale = scales[static_cast<std::size_t>(r * w.scale_step)];
       for (Index c = 0; c < out.cols(); ++c) out(r, c) *= scale;
     }
   }
 
-  /// Values [first, first + count) of the tensor, whatever its shape.
-  static void read_scales(const TensorInfo& t, Index first, Index count, float* out) {
+  /// Nothing here may throw: it runs on the threads of an executor.
+  static void read_flat(const TensorInfo& t, Index first, Index count, float* out) {
     const auto bytes = [&](Index n) { return static_cast<std::size_t>(n) * dtype_size(t.dtype); };
     detail::convert<float>(t.dtype, t.bytes.subspan(bytes(first), bytes(count)), out);
   }
