@@ -38,16 +38,18 @@ struct Settings {
 constexpr const char* kUsage =
     "usage: run_checkpoint PATH --info\n"
     "       run_checkpoint PATH --layer N --input FILE --output FILE [options]\n\n"
-    "PATH: a folder with config.json and safetensors files. The input holds x [T, D] F32, and may\n"
-    "hold token_ids [T] I64; the output gets y [T, D], router_logits [T, E], expert_ids [T, K] "
-    "I32\n"
-    "and expert_weights [T, K] F32.\n\n";
+    "PATH: a folder with config.json and safetensors files, or a file with a layer that this "
+    "library\n"
+    "saved, which needs no --layer. The input holds x [T, D] F32, and may hold token_ids [T] I64; "
+    "the\n"
+    "output gets y [T, D], router_logits [T, E], expert_ids [T, K] I32, expert_weights [T, K] "
+    "F32.\n\n";
 
 Settings read_settings(int count, char** arguments) {
   Settings s;
   const std::vector<text::Option> options = {
       {"--info", "say what the checkpoint holds, layer by layer", &s.info},
-      {"--layer", "the layer to run", &s.layer, -1, 1e9},
+      {"--layer", "the layer to run", &s.layer, 0, 1e9},
       {"--input", "safetensors file with x", &s.input},
       {"--output", "safetensors file to write", &s.output},
       {"--threads", "0: one for each hardware thread", &s.threads, 0, 4096},
@@ -130,7 +132,9 @@ void run_saved(const Settings& s, moe::WeightType weights) {
 void run_published(const Settings& s, const moe::CheckpointOptions& given) {
   const moe::Checkpoint checkpoint(s.path);
   if (s.info) return checkpoint::print_info(checkpoint);
-  const checkpoint::Input input(s.input, checkpoint.describe(s.layer).dims.model_dim);
+  const moe::LayerInfo info = checkpoint.describe(s.layer);
+  const checkpoint::Input input(s.input, info.dims.model_dim);
+  if (info.by_token_id) input.need_token_ids();
   moe::ThreadPool pool(s.threads > 0 ? s.threads : moe::ThreadPool::hardware_threads());
   const auto start = Clock::now();
   moe::CheckpointOptions options = given;

@@ -4,9 +4,11 @@
 // What a checkpoint holds, as a page of text: only headers are read.
 #pragma once
 
+#include <algorithm>
 #include <cstdio>
 #include <moe/io/checkpoint.hpp>
 #include <string>
+#include <vector>
 
 #include "../text/format.hpp"
 
@@ -48,16 +50,23 @@ inline void print_info(const moe::Checkpoint& checkpoint) {
     bytes += static_cast<double>(tensor.bytes.size());
   }
   double active = parameters;
-  std::string rows;
+  std::vector<moe::LayerInfo> infos;
+  std::size_t width = 5;
   for (const Index layer : layers) {
-    const moe::LayerInfo i = checkpoint.describe(layer);
+    infos.push_back(checkpoint.describe(layer));
+    width = std::max(width, infos.back().block.size());
+  }
+  const int block = static_cast<int>(width);
+  std::string rows;
+  for (const moe::LayerInfo& i : infos) {
     active -= static_cast<double>(i.parameters - i.active);
     const std::string zero = i.zero_experts > 0 ? text::format("+%td", i.zero_experts) : "";
-    rows += text::format(
-        "%5td  %-34s %8s %4td %6td %6td %7td  %-8s %15s %15s %10s\n", layer, i.block.c_str(),
-        (std::to_string(i.dims.num_experts) + zero).c_str(), i.dims.top_k, i.dims.model_dim,
-        i.dims.hidden_dim, i.shared_dim, i.type.c_str(), text::grouped(i.parameters).c_str(),
-        text::grouped(i.active).c_str(), size(static_cast<double>(i.bytes)).c_str());
+    rows +=
+        text::format("%5td  %-*s %8s %4td %6td %6td %7td  %-8s %15s %15s %10s\n", i.layer, block,
+                     i.block.c_str(), (std::to_string(i.dims.num_experts) + zero).c_str(),
+                     i.dims.top_k, i.dims.model_dim, i.dims.hidden_dim, i.shared_dim,
+                     i.type.c_str(), text::grouped(i.parameters).c_str(),
+                     text::grouped(i.active).c_str(), size(static_cast<double>(i.bytes)).c_str());
   }
   std::printf("family      %s\n", std::string(checkpoint.family().name).c_str());
   std::printf("layers      %td, with experts: %zu\n", checkpoint.num_layers(), layers.size());
@@ -65,7 +74,7 @@ inline void print_info(const moe::Checkpoint& checkpoint) {
               amount(active).c_str());
   std::printf("bytes       %s in %zu file%s\n\n", size(bytes).c_str(),
               checkpoint.files().files().size(), checkpoint.files().files().size() == 1 ? "" : "s");
-  std::printf("%5s  %-34s %8s %4s %6s %6s %7s  %-8s %15s %15s %10s\n%s", "layer", "block",
+  std::printf("%5s  %-*s %8s %4s %6s %6s %7s  %-8s %15s %15s %10s\n%s", "layer", block, "block",
               "experts", "K", "D", "H", "shared", "type", "parameters", "for one token", "bytes",
               rows.c_str());
 }

@@ -17,10 +17,11 @@ using moe::Index;
 
 /// x and token_ids of the input file.
 struct Input {
+  std::string path;
   moe::Matrix<float> x;
   std::vector<std::int64_t> token_ids;
 
-  Input(const std::string& path, Index model_dim) {
+  Input(const std::string& file_path, Index model_dim) : path(file_path) {
     const moe::SafeTensors file(path);
     const moe::TensorInfo& tensor = file.at("x");
     if (tensor.shape.size() != 2 || tensor.cols() != model_dim) {
@@ -33,6 +34,12 @@ struct Input {
     token_ids.resize(static_cast<std::size_t>(x.rows()));
     const moe::TensorInfo& ids = file.at("token_ids", {x.rows()});
     moe::SafeTensors::read(ids, moe::MatrixView<std::int64_t>(token_ids.data(), 1, x.rows()));
+  }
+
+  /// For layers that choose experts by them.
+  void need_token_ids() const {
+    if (!token_ids.empty() || x.rows() == 0) return;
+    throw moe::FileError(path + ": has no tensor 'token_ids', by which this layer chooses experts");
   }
 };
 

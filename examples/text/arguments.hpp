@@ -104,7 +104,8 @@ inline std::string describe(std::span<const Option> options) {
     std::string name(option.name), standard;
     if (auto* const* whole = std::get_if<long long*>(&option.value)) {
       name += " N";
-      standard = std::to_string(**whole);
+      if (static_cast<double>(**whole) >= option.low)
+        standard = std::to_string(**whole);  // else there is none
     } else if (auto* const* real = std::get_if<double*>(&option.value)) {
       name += " X";
       standard = exact(**real);

@@ -74,6 +74,52 @@ TEST_CASE("a missing or misshapen tensor is named with what was expected", "[io]
              {"block_sparse_moe.gate.weight", "I16", "floating-point"}));
 }
 
+TEST_CASE("float8 and float4 without fitting scales are named", "[io][checkpoint]") {
+  const std::string w1 = "experts.1.w1.weight_scale";
+  CHECK(says(edited("mixtral_fp8", w1 + "\"", "experts.1.w1.weight_scalX\""),
+             {w1.c_str(), "[1, 1]"}));
+  CHECK(says(edited("mixtral_fp8", w1 + R"(":{"dtype":"F32","shape":[1],)",
+                    w1 + R"(":{"dtype":"I32","shape":[1],)"),
+             {w1.c_str(), "I32", "floating-point scales"}));
+  CHECK(says(with("mixtral_fp8", "intermediate_size", 24),
+             {"experts.0.w1.weight", "is [12, 20]", "expected [24, 20]"}));
+  const std::string up =
+      "shared_expert.up_proj.weight_scale";  // [12, 1] -> [1, 12]: columns, not rows
+  CHECK(says(edited("llama4_fp8", up + R"(":{"dtype":"BF16","shape":[12,1])",
+                    up + R"(":{"dtype":"BF16","shape":[6,2] )"),
+             {up.c_str(), "is [6, 2]", "expected [1, 1], [1] or [12, 1]"}));
+  const std::string both = "experts.gate_up_proj_scale";
+  CHECK(says(edited("llama4_fbgemm", both + R"(":{"dtype":"F32","shape":[4,1,24])",
+                    both + R"(":{"dtype":"F32","shape":[4,2,12])"),
+             {both.c_str(), "is [4, 2, 12]", "expected [4] or [4, 24]"}));
+  const std::string pairs = "ffn.experts.2.w2.scale";
+  CHECK(says(edited("deepseek_v4", "layers.1." + pairs, "layers.1.ffn.experts.2.w2.scalf"),
+             {"layers.1.ffn.experts.2.w2.scale", "[64, 1]"}));
+  CHECK(says(
+      edited("deepseek_v4", R"(layers.1.ffn.experts.2.w2.weight":{"dtype":"I8","shape":[64,16])",
+             R"(layers.1.ffn.experts.2.w2.weight":{"dtype":"I8","shape":[16,64])"),
+      {"experts.2.w2.weight", "is [16, 64]", "expected [64, 16]"}));
+  CHECK(says(with("mixtral", "quantization_config",
+                  {{"quant_method", "compressed-tensors"}, {"format", "pack-quantized"}}),
+             {"'compressed-tensors'", "of floats"}));
+}
+
+TEST_CASE("a table of experts by token id is checked", "[io][checkpoint]") {
+  CHECK(says(with("deepseek_v4_hash", "vocab_size", 12), {"gate.tid2eid", "[11, 3]", "[12, 3]"}));
+  CHECK(says(edited("deepseek_v4_hash", "gate.tid2eid", "gate.tid2eix"), {"gate.tid2eid"}));
+  CHECK(says(edited("deepseek_v4_hash", R"(tid2eid":{"dtype":"I64")", R"(tid2eid":{"dtype":"F64")"),
+             {"gate.tid2eid", "F64", "I64"}));
+  CHECK(says(with("deepseek_v4_hash", "num_hash_layers", 0), {"ffn.gate.bias"}));
+  const moe::Checkpoint checkpoint(CheckpointCase::root() / "deepseek_v4_hash");
+  const moe::CheckpointLayer layer = checkpoint.load_layer(0);
+  CHECK(layer.router().as_hash()->vocabulary() == 11);
+  moe::Matrix<float> x = moe::Matrix<float>::Ones(2, 64), y(2, 64);
+  moe::CheckpointLayer::Workspace workspace;
+  const std::vector<std::int64_t> outside = {0, 11};
+  CHECK_THROWS_AS(layer.forward(x, y, workspace), std::invalid_argument);
+  CHECK_THROWS_AS(layer.forward(x, y, workspace, {.token_ids = outside}), std::invalid_argument);
+}
+
 TEST_CASE("the numbers of config.json are checked", "[io][checkpoint]") {
   for (const moe::Json& bad :
        {moe::Json(0), moe::Json(-1), moe::Json(2.5), moe::Json(1e30), moe::Json("6"),
