@@ -85,15 +85,20 @@ void linear_forward(MatrixView<const S> x, const PackedLinear<S>& w, const S* bi
 }
 
 /// Adds to each gradient that is given: dx [M, K] += dy w, dw [N, K] += dy^T x, dbias [N] += sum
-/// dy. An empty dx or dw view, or a null dbias, is skipped.
+/// dy. An empty dx or dw view, or a null dbias, is skipped; w is read for dx alone, x for dw alone.
 template <class S>
 void linear_backward(MatrixView<const S> x, MatrixView<const S> w, MatrixView<const S> dy,
                      MatrixView<S> dx, MatrixView<S> dw, S* dbias, LinearScratch<S>& scratch,
                      ExecutorRef executor) {
   constexpr auto* kWhere = "moe::linear_backward";
-  detail::check_linear<S>(kWhere, x, w.rows(), w.cols(), dy);
-  if (!dx.empty()) detail::check_shape(kWhere, "dx", dx, x.rows(), x.cols());
-  if (!dw.empty()) detail::check_shape(kWhere, "dw", dw, w.rows(), w.cols());
+  if (!dx.empty()) {
+    detail::check_size(kWhere, "w", w.rows(), "rows", "dy's number of columns", dy.cols());
+    detail::check_shape(kWhere, "dx", dx, dy.rows(), w.cols());
+  }
+  if (!dw.empty()) {
+    detail::check_size(kWhere, "x", x.rows(), "rows", "dy's number of rows", dy.rows());
+    detail::check_shape(kWhere, "dw", dw, dy.cols(), x.cols());
+  }
   const detail::Operand<S> dy_rows{.data = dy.data(), .stride = dy.stride()};
   const detail::Operand<S> dy_columns{.data = dy.data(), .stride = dy.stride(), .k_major = true};
   detail::PanelSource<S> b;
