@@ -15,6 +15,7 @@
 #include "moe/router/logit_cap.hpp"
 #include "moe/router/logit_noise.hpp"
 #include "moe/router/mlp.hpp"
+#include "moe/router/packed_linear.hpp"
 #include "moe/router/uniform.hpp"
 
 // logits -> Routing{expert [T, K], weight [T, K], scores [T, E]}: who is chosen, with what weight

@@ -47,10 +47,11 @@ class PackedConcatLayer : public PackedParts<S, RouterType, GateType, PackedExpe
 
 /// The layer, packed for inference; see pack(MoeLayer).
 template <class S, class RouterType, class GateType, class ExpertType>
-PackedConcatLayer<S, RouterType, GateType, detail::packed_experts<ExpertType, S>> pack(
-    const ConcatLayer<S, RouterType, GateType, ExpertType>& layer,
-    WeightType type = WeightType::native, ExecutorRef executor = {}) {
-  return {layer.router(), layer.gate(),
+PackedConcatLayer<S, detail::packed_router<RouterType>, GateType,
+                  detail::packed_experts<ExpertType, S>>
+pack(const ConcatLayer<S, RouterType, GateType, ExpertType>& layer,
+     WeightType type = WeightType::native, ExecutorRef executor = {}) {
+  return {detail::pack_router(layer.router(), executor), layer.gate(),
           detail::pack_experts<S>(layer.experts(), "the router's model_dim", layer.model_dim(),
                                   type, executor),
           layer.capacity()};

@@ -40,10 +40,10 @@ class PackedDenseLayer : public PackedParts<S, RouterType, DenseGate, PackedExpe
 
 /// The layer, packed for inference; see pack(MoeLayer).
 template <class S, class RouterType, class ExpertType>
-PackedDenseLayer<S, RouterType, detail::packed_experts<ExpertType, S>> pack(
+PackedDenseLayer<S, detail::packed_router<RouterType>, detail::packed_experts<ExpertType, S>> pack(
     const DenseLayer<S, RouterType, ExpertType>& layer, WeightType type = WeightType::native,
     ExecutorRef executor = {}) {
-  return {layer.router(), layer.gate(),
+  return {detail::pack_router(layer.router(), executor), layer.gate(),
           detail::pack_experts<S>(layer.experts(), "the router's model_dim", layer.model_dim(),
                                   type, executor)};
 }

@@ -60,14 +60,15 @@ class PackedLatentLayer : public PackedParts<S, RouterType, GateType, PackedExpe
 
 /// The layer, packed for inference; see pack(MoeLayer). bfloat16 rounds the projections, too.
 template <class S, class RouterType, class GateType, class ExpertType>
-PackedLatentLayer<S, RouterType, GateType, detail::packed_experts<ExpertType, S>> pack(
-    const LatentLayer<S, RouterType, GateType, ExpertType>& layer,
-    WeightType type = WeightType::native, ExecutorRef executor = {}) {
+PackedLatentLayer<S, detail::packed_router<RouterType>, GateType,
+                  detail::packed_experts<ExpertType, S>>
+pack(const LatentLayer<S, RouterType, GateType, ExpertType>& layer,
+     WeightType type = WeightType::native, ExecutorRef executor = {}) {
   constexpr auto* kWhere = "moe::pack";
   const Matrix<S>&down = layer.down().value, &up = layer.up().value;
   detail::check_shape<const S>(kWhere, "down", down, layer.latent_dim(), layer.model_dim());
   detail::check_shape<const S>(kWhere, "up", up, layer.model_dim(), layer.latent_dim());
-  return {layer.router(),
+  return {detail::pack_router(layer.router(), executor),
           layer.gate(),
           PackedLinear<S>(down, type, executor),
           PackedLinear<S>(up, type, executor),

@@ -15,7 +15,7 @@ MOE_NAMESPACE_BEGIN
 /// and with bfloat16 weights at half the memory. It holds copies of all it needs; the layer it came
 /// from may be destroyed. With native weights the results have the same bits as the layer's. Const, and
 /// serves many threads, each with its own workspace.
-template <class S = float, class RouterType = LinearRouter<S>, class GateType = TopKGate,
+template <class S = float, class RouterType = PackedLinearRouter<S>, class GateType = TopKGate,
           class PackedExperts = PackedFfn<S>>
 class PackedLayer : public PackedParts<S, RouterType, GateType, PackedExperts> {
   using Parts = PackedParts<S, RouterType, GateType, PackedExperts>;
@@ -50,12 +50,13 @@ class PackedLayer : public PackedParts<S, RouterType, GateType, PackedExperts> {
 /// The layer, packed for inference. `type`: native keeps S; bfloat16 (float layers only) rounds the
 /// weights to nearest even, and rounds activations where the CPU multiplies bfloat16 pairs. Takes
 /// about as long as reading and writing the weights once; threads help. Of experts of several kinds,
-/// FFNs are packed and other kinds copied; adapters (LoraFfn) are merged.
+/// FFNs are packed and other kinds copied; adapters (LoraFfn) are merged. A linear router is packed,
+/// too, and keeps its type of weights.
 template <class S, class RouterType, class GateType, class ExpertType>
-PackedLayer<S, RouterType, GateType, detail::packed_experts<ExpertType, S>> pack(
-    const MoeLayer<S, RouterType, GateType, ExpertType>& layer,
-    WeightType type = WeightType::native, ExecutorRef executor = {}) {
-  return {layer.router(), layer.gate(),
+PackedLayer<S, detail::packed_router<RouterType>, GateType, detail::packed_experts<ExpertType, S>>
+pack(const MoeLayer<S, RouterType, GateType, ExpertType>& layer,
+     WeightType type = WeightType::native, ExecutorRef executor = {}) {
+  return {detail::pack_router(layer.router(), executor), layer.gate(),
           detail::pack_experts<S>(layer.experts(), "the router's model_dim", layer.model_dim(),
                                   type, executor),
           layer.capacity()};

@@ -10,6 +10,7 @@
 #include "moe/expert/packed_runs.hpp"
 #include "moe/layer/parts.hpp"
 #include "moe/layer/route.hpp"
+#include "moe/router/packed_linear.hpp"
 
 MOE_NAMESPACE_BEGIN
 

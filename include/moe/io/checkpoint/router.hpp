@@ -10,20 +10,21 @@
 #include <vector>
 
 #include "moe/router/hash.hpp"
-#include "moe/router/linear.hpp"
+#include "moe/router/packed_linear.hpp"
 
 MOE_NAMESPACE_BEGIN
 
-/// A LinearRouter, or a HashRouter around one, for inference.
+/// A LinearRouter, packed, or a HashRouter around one, for inference.
 class CheckpointRouter {
  public:
   using Linear = LinearRouter<float>;
   using Hash = HashRouter<Linear>;
-  using State = Hash::State;  ///< a Linear::State, too
+  using Packed = PackedLinearRouter<float>;
+  using State = Hash::State;  ///< a Packed::State, too
 
   CheckpointRouter() = default;
-  CheckpointRouter(Linear linear)  // NOLINT(google-explicit-constructor)
-      : router_(std::move(linear)) {}
+  CheckpointRouter(const Linear& linear)  // NOLINT(google-explicit-constructor)
+      : router_(Packed(linear)) {}
 
   /// `table` [V, K]: the experts of every token id; the linear router weighs them. Throws
   /// std::invalid_argument as HashRouter does.
@@ -36,25 +37,26 @@ class CheckpointRouter {
     router_ = std::move(hash);
   }
 
-  Index model_dim() const { return linear().model_dim(); }
-  Index num_experts() const { return linear().num_experts(); }
-  const Linear& linear() const {
-    const Hash* hash = as_hash();
-    return hash != nullptr ? hash->base : std::get<Linear>(router_);
+  Index model_dim() const {
+    return std::visit([](const auto& r) { return r.model_dim(); }, router_);
+  }
+  Index num_experts() const {
+    return std::visit([](const auto& r) { return r.num_experts(); }, router_);
   }
   /// nullptr when tokens are not chosen by their ids; a call needs Batch::token_ids otherwise.
   const Hash* as_hash() const { return std::get_if<Hash>(&router_); }
 
-  void check_shapes(std::string_view function) const { linear().check_shapes(function); }
+  void check_shapes(std::string_view function) const {
+    if (const Hash* hash = as_hash()) hash->check_shapes(function);
+  }
 
   void forward(MatrixView<const float> x, MatrixView<float> logits, const Batch& batch,
                State& state, ExecutorRef executor) const {
-    if (const Hash* hash = as_hash()) return hash->forward(x, logits, batch, state, executor);
-    linear().forward(x, logits, batch, state, executor);
+    std::visit([&](const auto& r) { r.forward(x, logits, batch, state, executor); }, router_);
   }
 
  private:
-  std::variant<Linear, Hash> router_;
+  std::variant<Packed, Hash> router_;
 };
 
 MOE_NAMESPACE_END
