@@ -1,6 +1,7 @@
 // SPDX-FileCopyrightText: 2026 the moe authors
 // SPDX-License-Identifier: MIT
 #include "moe/layer/packed_layer.hpp"
+#include "moe/layer/shared.hpp"
 #include "moe/router/logit_cap.hpp"
 #include "moe/train/adamw.hpp"
 #include "moe/train/freeze.hpp"
@@ -137,6 +138,22 @@ TEST_CASE("A router that is merged between a forward and its backward is refused
   layer.forward(x, y, tape);
   layer.router().unmerge();
   CHECK_THAT(refusal(), ContainsSubstring("the router was unmerged since the forward"));
+}
+
+TEST_CASE("Layers around one with adapters ask it before they write", "[train][lora][misuse]") {
+  moe::Random random(3);
+  moe::SharedLayer layer(adapted_layer<moe::GatedFfn<float>>(),
+                         moe::GatedFfn<float>({.model_dim = 6, .hidden_dim = 4}, {}, random));
+  const Matrix<float> x = random_matrix<float>(21, 6, 5), dy = random_matrix<float>(21, 6, 6);
+  Matrix<float> y(21, 6), dx = Matrix<float>::Constant(21, 6, 7);
+  decltype(layer)::Tape tape;
+  layer.forward(x, y, tape);
+  layer.layer().router().merge();
+  const auto before = parameters_of(layer);
+  CHECK_THAT(sentence_of([&] { layer.backward(dy, dx, tape); }),
+             StartsWith("moe::MoeLayer::backward: the router was merged since the forward"));
+  CHECK(same_bits(parameters_of(layer), before));
+  CHECK((dx.array() == 7).all());
 }
 
 TEST_CASE("A router inside another is asked, too, and so is one alone", "[train][lora][misuse]") {

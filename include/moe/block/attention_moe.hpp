@@ -122,6 +122,7 @@ class AttentionMoe {
   void check_backward(const Tape& tape) const {
     detail::check_tape<S>(kBackward, tape, id_.value(), num_experts(), top_k());
     check_parts(kBackward);
+    detail::check_same_router(kBackward, router_, tape.router_state);
   }
 
   /// Gradients of one training forward and of the losses added to its tape: writes dx and adds to
@@ -130,7 +131,6 @@ class AttentionMoe {
   void backward(MatrixView<const S> dy, MatrixView<S> dx, Tape& tape) {
     check_backward(tape);
     detail::check_backward_shapes<S>(kBackward, dy, dx, tape.tokens, model_dim());
-    detail::check_same_router(kBackward, router_, tape.router_state);
     tape.layer_id = 0;
     const Index t = tape.tokens, a = width(), k_a = top_k() * a;
     detail::reserve_products(t, std::max(a, model_dim()), tape.executor, tape.slots.product);

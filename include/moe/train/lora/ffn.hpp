@@ -79,10 +79,24 @@ class LoraFfn<FfnExpert<S, Act, IsGated>, IsShared>
     detail::check_shape(kWhere, "out", to, rows.rows(), rows.cols());
     detail::check_no_alias(kWhere, "in", rows, "out", to);
     check_shapes(kWhere, shape());
+    state.base.kept_rows = -1;  // until the forward is done
     const auto weights = call_pointers(rows.rows() > 0, state);
     ffn_forward<S>(shape(), state.base.all_rows(rows.rows()), {&weights, 1}, rows, to,
                    state.base.scratch, &state.base.saved, executor);
     state.base.kept_rows = rows.rows();
+  }
+
+  /// Throws what backward would, of anything but rows, dout and din.
+  void check_backward(const State& state) const {
+    constexpr auto* kWhere = "moe::LoraFfn::backward";
+    if (state.base.kept_rows < 0) {
+      detail::fail(kWhere, "the state is empty, expected one forward before each backward");
+    }
+    check_state(kWhere, state);
+    check_shapes(kWhere, shape());
+    if (state.base.saved.shape != shape()) {
+      detail::fail(kWhere, "the expert is of another shape than in the forward");
+    }
   }
 
   /// Writes din [n, D] and adds to the gradients; follows one forward, whose state it consumes. Throws
@@ -91,14 +105,7 @@ class LoraFfn<FfnExpert<S, Act, IsGated>, IsShared>
                 ExecutorRef executor = {}) {
     constexpr auto* kWhere = "moe::LoraFfn::backward";
     typename Base::State& kept = state.base;
-    if (kept.kept_rows < 0) {
-      detail::fail(kWhere, "the state is empty, expected one forward before each backward");
-    }
-    check_state(kWhere, state);
-    check_shapes(kWhere, shape());
-    if (kept.saved.shape != shape()) {
-      detail::fail(kWhere, "the expert is of another shape than in the forward");
-    }
+    check_backward(state);
     detail::check_shape(kWhere, "in", rows, kept.kept_rows, shape().model_dim);
     detail::check_shape(kWhere, "dout", dout, kept.kept_rows, shape().model_dim);
     detail::check_shape(kWhere, "din", din, kept.kept_rows, shape().model_dim);
