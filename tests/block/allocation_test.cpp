@@ -79,16 +79,19 @@ void check_allocations(L layer) {
 
 TEST_CASE("a mixture of heads allocates nothing for an expert that gets more of the rows",
           "[block][allocation]") {
+  struct Sizes {
+    Index d, width;
+  };
   for (const Index size : {1, 3}) {
-    for (const Index head_dim : {2, 60}) {  // narrower than the model, and wider
-      INFO(size << " threads, width " << head_dim);
+    for (const Sizes n : {Sizes{120, 2}, {12, 60}}) {
+      INFO(size << " threads, " << n.d << " to " << n.width);
       Threads threads(size);
-      Heads layer({.model_dim = 12, .num_experts = 8, .top_k = 1, .head_dim = head_dim}, 3);
-      Calls<Heads> calls(layer, 200, threads);
-      CHECK(calls({{100, 100}}) > 0);
-      const Matrix<float> first = calls.x.row(0);
-      calls.x.rowwise() = Eigen::RowVectorXf(first.row(0));
-      CHECK(calls({{100, 100}}) == 0);
+      Heads layer({.model_dim = n.d, .num_experts = 8, .top_k = 1, .head_dim = n.width}, 3);
+      Calls<Heads> calls(layer, 1500, threads);
+      const Rows rows{Lengths(15, 100)};
+      CHECK(calls(rows) > 0);
+      calls.x.rowwise() = Eigen::RowVectorXf(calls.x.row(0));
+      CHECK(calls(rows) == 0);
     }
   }
 }

@@ -96,10 +96,9 @@ class AttentionMoe {
   const RouterType& router() const { return router_; }
   GateType& gate() { return gate_; }
   const GateType& gate() const { return gate_; }
-  AttentionExpert<S>& expert(Index e) { return experts_.at(static_cast<std::size_t>(e)); }
-  const AttentionExpert<S>& expert(Index e) const {
-    return experts_.at(static_cast<std::size_t>(e));
-  }
+  /// Throws std::invalid_argument unless 0 <= e < E.
+  AttentionExpert<S>& expert(Index e) { return experts_[checked(e)]; }
+  const AttentionExpert<S>& expert(Index e) const { return experts_[checked(e)]; }
 
   /// Writes y; zero for padding and for tokens whose every expert was full. Throws
   /// std::invalid_argument on shapes that do not fit, lengths that do not sum to T, a mask that is
@@ -178,6 +177,10 @@ class AttentionMoe {
  private:
   static constexpr auto* kWhere = "moe::AttentionMoe";
   static constexpr auto* kBackward = "moe::AttentionMoe::backward";
+
+  std::size_t checked(Index e) const {
+    return detail::checked_index("moe::AttentionMoe::expert", "expert", e, num_experts());
+  }
 
   /// A.
   Index width() const { return config_.heads_per_expert * config_.head_dim; }
