@@ -35,6 +35,7 @@ class Layers : public LayerSet {
       : shape_(shape), dtype_(dtype), copies_(copies) {
     layers_.reserve(dtype == Dtype::f32 ? static_cast<std::size_t>(copies) : 1);
     layers_.push_back(random_layer<Expert>(shape, dtype, zipf));
+    router_ = layers_.front().router();
     if (dtype == Dtype::f32) {
       while (std::ssize(layers_) < copies) layers_.push_back(layers_.front());
     } else {
@@ -75,9 +76,10 @@ class Layers : public LayerSet {
   }
 
   const moe::Routing<float>& route(const Batch& batch, Index tokens, int threads) override {
-    workspace_.executor = executor(threads);
-    bench::route(layers_.front(), {batch.x.data(), tokens, shape_.model_dim}, workspace_);
-    return workspace_.routing;
+    routing_.executor = executor(threads);
+    moe::route<float>(router_, layers_.front().gate(), {},
+                      {batch.x.data(), tokens, shape_.model_dim}, {}, routing_);
+    return routing_.routing;
   }
 
   std::unique_ptr<Contestant> make_packed() const override {
@@ -113,7 +115,8 @@ class Layers : public LayerSet {
   std::vector<Layer> layers_;                     ///< bf16: one, the values as float
   std::vector<std::vector<std::uint16_t>> bf16_;  ///< [copies][all weights]
   std::vector<std::vector<ExpertWeights>> bf16_pointers_;
-  typename Layer::Workspace workspace_;
+  moe::PackedLinearRouter<float> router_;
+  moe::RouteState<float, moe::PackedLinearRouter<float>, moe::TopKGate> routing_;
 };
 
 inline std::unique_ptr<LayerSet> make_layers(const Shape& shape, Dtype dtype, Index copies,

@@ -14,17 +14,6 @@ inline moe::ExecutorRef executor(int threads) {
   return threads == 1 ? moe::ExecutorRef() : moe::ExecutorRef(pool(threads));
 }
 
-/// What a layer does before its experts: routing, plan and slot weights, all in `ws`.
-template <class Layer>
-void route(const Layer& layer, moe::MatrixView<const float> x, typename Layer::Workspace& ws) {
-  const moe::MatrixView<float> logits = ws.logits.resize(x.rows(), layer.num_experts());
-  layer.router().forward(x, logits, {}, ws.router_state, ws.executor);
-  ws.routing.resize(x.rows(), layer.top_k(), layer.num_experts());
-  layer.gate().forward(moe::MatrixView<const float>(logits), ws.routing, {}, ws.gate_state);
-  moe::make_plan(ws.routing, layer.capacity(), {}, ws.plan);
-  moe::gather_slot_weights<float>(ws.routing, ws.plan, ws.slot_weight.resize(ws.plan.count()));
-}
-
 /// Our layers behind the contestants' interface. They route by themselves: the routing in a call
 /// came from the same router.
 template <class Expert>
