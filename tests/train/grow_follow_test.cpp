@@ -170,8 +170,8 @@ TEST_CASE("A tape of the layer before it grew is refused", "[train][misuse]") {
   Matrix<double> y(4, 5), dx(4, 5);
   layer.forward(x, y, tape);
   moe::add_expert(layer);
-  CHECK(sentence_of([&] { layer.backward(x, dx, tape); }) ==
-        "moe::MoeLayer::backward: the tape has 3 experts, the number of experts is 4");
+  CHECK_THAT(sentence_of([&] { layer.backward(x, dx, tape); }),
+             StartsWith("moe::MoeLayer::backward: the tape was filled by layer #"));
 }
 
 }  // namespace moe_test
