@@ -55,6 +55,48 @@ TEMPLATE_TEST_CASE("softmax and logsumexp agree with the formula at every width"
   }
 }
 
+TEMPLATE_TEST_CASE(
+    "softmax gives a row the same bits alone and among others, at every width and stride",
+    "[kernel]", float, double) {
+  using S = TestType;
+  const S inf = std::numeric_limits<S>::infinity();
+  for (Index cols : {1, 2, 3, 4, 7, 8, 9, 17}) {
+    auto values = random_values<S>(40 * (cols + 3), static_cast<std::uint64_t>(cols), 30);
+    values[static_cast<std::size_t>(5 * (cols + 3))] = std::numeric_limits<S>::quiet_NaN();
+    values[static_cast<std::size_t>(9 * (cols + 3))] = inf;
+    std::fill_n(values.begin() + 11 * (cols + 3), cols, -inf);
+    const MatrixView<const S> x(values.data(), 40, cols, cols + 3);
+    std::vector<S> expected;
+    {
+      const UseIsa use(moe::Isa::scalar);
+      expected.resize(static_cast<std::size_t>(40 * cols));
+      for (Index r = 0; r < 40; ++r) {
+        moe::softmax_rows<S>({x.row(r), 1, cols}, {expected.data() + r * cols, 1, cols}, S(0.7));
+      }
+    }
+    for (moe::Isa isa : moe::available_isas()) {
+      const UseIsa use(isa);
+      for (Index rows : {0, 1, 7, 8, 15, 16, 33, 40}) {
+        CAPTURE(moe::isa_name(isa), cols, rows);
+        std::vector<S> out(static_cast<std::size_t>(40 * (cols + 1)), S(5));
+        moe::softmax_rows<S>({x.data(), rows, cols, x.stride()}, {out.data(), rows, cols, cols + 1},
+                             S(0.7));
+        bool same = true;
+        for (Index r = 0; r < 40; ++r) {
+          const S* want = expected.data() + r * cols;
+          for (Index c = 0; c <= cols; ++c) {
+            const S got = out[static_cast<std::size_t>(r * (cols + 1) + c)];
+            const bool kept = r >= rows || c == cols;
+            const S exact = kept ? S(5) : want[c];
+            same = same && (got == exact || (std::isnan(got) && std::isnan(exact)));
+          }
+        }
+        CHECK(same);
+      }
+    }
+  }
+}
+
 TEMPLATE_TEST_CASE("logsumexp of infinities and NaN", "[kernel]", float, double) {
   using S = TestType;
   constexpr S kBig = std::numeric_limits<S>::infinity();

@@ -55,6 +55,19 @@ void score_row(ScoreFunction function, const S* logits, Index n, S scale, S* s) 
   }
 }
 
+/// The same for all tokens: logits, scores [T, E].
+template <class S>
+void score_rows(ScoreFunction function, MatrixView<const S> logits, S scale, MatrixView<S> scores) {
+  if (function == ScoreFunction::softmax || function == ScoreFunction::softmax_of_chosen) {
+    detail::kernels<S>().softmax({logits.data(), logits.stride(), logits.rows(), logits.cols(),
+                                  scale, scores.data(), scores.stride(), nullptr});
+    return;
+  }
+  for (Index t = 0; t < logits.rows(); ++t) {
+    score_row(function, logits.row(t), logits.cols(), scale, scores.row(t));
+  }
+}
+
 /// ds/dz of sigmoid or sqrt_softplus, from s alone: s (1 - s), or (1 - e^-s^2) / 2s.
 inline double score_slope(ScoreFunction function, double s) {
   if (function == ScoreFunction::sigmoid) return s * (1 - s);

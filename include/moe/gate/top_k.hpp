@@ -134,10 +134,10 @@ class TopKGate {
     const WeightRule rule = weight_rule();
     double* u = state.chosen.resize(2 * top_k_).data();
     state.divisor.resize(logits.rows());
+    score_rows<S>(options_.score, logits, scale, routing.scores);
     for (Index t = 0; t < logits.rows(); ++t) {
       S* s = routing.scores.row(t);
       std::int32_t* chosen = routing.expert.row(t);
-      score_row(options_.score, logits.row(t), e, scale, s);
       if (options_.score_epsilon > 0) {
         for (Index i = 0; i < e; ++i) s[i] += static_cast<S>(options_.score_epsilon);
       }

@@ -51,9 +51,9 @@ typename F::T exp_sum(const typename F::T* x, Index n, typename F::T scale, type
 }
 
 template <class F>
-void softmax(const SoftmaxArgs<typename F::T>& g) {
+void softmax_rows_one_by_one(const SoftmaxArgs<typename F::T>& g, Index first) {
   using T = typename F::T;
-  for (Index r = 0; r < g.rows; ++r) {
+  for (Index r = first; r < g.rows; ++r) {
     const T* x = g.x + r * g.ldx;
     const T max = row_max<F>(x, g.cols, g.scale);
     T* out = g.out != nullptr ? g.out + r * g.ldo : nullptr;
@@ -68,6 +68,50 @@ void softmax(const SoftmaxArgs<typename F::T>& g) {
       store_part<F>(out + i, F::div(load_part<F>(out + i, n), total), n);
     }
   }
+}
+
+/// Rows of at most so many columns are turned, W of them at a time: a vector then holds one column of W
+/// rows and not a few lanes of one row. The same operations in the same order, so the same bits.
+constexpr Index kShortRow = 8;
+
+/// Rows [first, first + W).
+template <class F>
+MOE_ALWAYS_INLINE void softmax_turned(const SoftmaxArgs<typename F::T>& g, Index first) {
+  using T = typename F::T;
+  using V = typename F::V;
+  T lanes[kShortRow][F::W];
+  for (Index r = 0; r < F::W; ++r) {
+    for (Index c = 0; c < g.cols; ++c) lanes[c][r] = g.x[(first + r) * g.ldx + c];
+  }
+  const V factor = F::set1(g.scale);
+  V best = F::set1(-std::numeric_limits<T>::infinity());
+  for (Index c = 0; c < g.cols; ++c) {
+    const V v = F::mul(F::load(lanes[c]), factor);
+    best = F::select_gt(v, best, v, best);
+  }
+  const V shift = F::sub(F::zero(), best);
+  V e[kShortRow], sum[kShortRow];
+  for (Index c = 0; c < kShortRow; ++c) {
+    e[c] = c < g.cols ? Math<F>::exp(F::fma(F::load(lanes[c]), factor, shift)) : F::zero();
+    sum[c] = e[c];
+  }
+  for (Index width = kShortRow / 2; width > 0; width /= 2) {  // the tree of `reduce`
+    for (Index c = 0; c < width; ++c) sum[c] = F::add(sum[c], sum[c + width]);
+  }
+  for (Index c = 0; c < g.cols; ++c) F::store(lanes[c], F::div(e[c], sum[0]));
+  for (Index r = 0; r < F::W; ++r) {
+    for (Index c = 0; c < g.cols; ++c) g.out[(first + r) * g.ldo + c] = lanes[c][r];
+  }
+}
+
+template <class F>
+void softmax(const SoftmaxArgs<typename F::T>& g) {
+  Index row = 0;
+  if constexpr (F::W > 1) {
+    const bool turn = g.cols <= kShortRow && g.lse == nullptr;
+    for (; turn && row + F::W <= g.rows; row += F::W) softmax_turned<F>(g, row);
+  }
+  softmax_rows_one_by_one<F>(g, row);
 }
 
 /// From e^-|z|: nothing overflows and small results keep their digits.
