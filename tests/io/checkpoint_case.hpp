@@ -11,6 +11,7 @@
 
 #include "io/temporary_folder.hpp"
 #include "moe/io/checkpoint.hpp"
+#include "moe/io/safetensors_writer.hpp"
 
 namespace moe_test {
 
@@ -77,6 +78,31 @@ class CheckpointCopy {
     const std::size_t at = bytes.find(from);
     if (at == std::string::npos || from.size() != to.size()) throw std::logic_error(from);
     folder_.write("model.safetensors", bytes.replace(at, from.size(), to));
+  }
+
+  struct Tensor {
+    moe::TensorSpec spec;
+    std::string bytes;
+  };
+  /// Writes the weights anew after edit(std::vector<Tensor>&).
+  template <class F>
+  void edit_tensors(F&& edit) const {
+    std::vector<Tensor> tensors;
+    {
+      const moe::SafeTensors file(folder_ / "model.safetensors");
+      for (const moe::TensorInfo& t : file.tensors()) {
+        const auto* bytes = reinterpret_cast<const char*>(t.bytes.data());
+        tensors.push_back({{t.name, t.dtype, t.shape}, {bytes, t.bytes.size()}});
+      }
+    }
+    edit(tensors);
+    std::vector<moe::TensorSpec> specs;
+    for (const Tensor& t : tensors) specs.push_back(t.spec);
+    moe::SafeTensorsWriter writer(folder_ / "model.safetensors", specs);
+    for (const Tensor& t : tensors) {
+      writer.write(t.spec.name, std::as_bytes(std::span(t.bytes.data(), t.bytes.size())));
+    }
+    writer.finish();
   }
 
  private:

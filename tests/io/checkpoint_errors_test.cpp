@@ -104,6 +104,20 @@ TEST_CASE("float8 and float4 without fitting scales are named", "[io][checkpoint
              {"'compressed-tensors'", "of floats"}));
 }
 
+TEST_CASE("a vector in float8 or packed pairs is refused", "[io][checkpoint]") {
+  const std::string name = "model.layers.1.mlp.gate.e_score_correction_bias";
+  for (const moe::Dtype type : {moe::Dtype::f8_e4m3, moe::Dtype::i8}) {
+    const CheckpointCopy copy("deepseek_v3");
+    copy.edit_tensors([&](auto& tensors) {
+      for (auto& t : tensors) {
+        if (t.spec.name == name) t = {{name, type, {8}}, std::string(8, '\0')};
+      }
+      tensors.push_back({{name + "_scale_inv", moe::Dtype::f32, {2}}, std::string(8, '\0')});
+    });
+    CHECK(says(message(copy), {name.c_str(), "is a vector of ", "expected F64, F32, F16 or BF16"}));
+  }
+}
+
 TEST_CASE("a table of experts by token id is checked", "[io][checkpoint]") {
   CHECK(says(with("deepseek_v4_hash", "vocab_size", 12), {"gate.tid2eid", "[11, 3]", "[12, 3]"}));
   CHECK(says(edited("deepseek_v4_hash", "gate.tid2eid", "gate.tid2eix"), {"gate.tid2eid"}));

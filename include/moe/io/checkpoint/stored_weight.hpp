@@ -41,11 +41,15 @@ class WeightFinder {
   /// shape, and holds numbers that are understood.
   StoredWeight find(const SafeTensors& files, const WeightPlace& place) const {
     if (const TensorInfo* t = files.find(place.name)) {
-      if (t->dtype == Dtype::i8 || t->dtype == Dtype::u8) return packed_pairs(files, *t, place);
-      expect_shape(*t, place.shape);
-      if (t->dtype == Dtype::f8_e4m3 || t->dtype == Dtype::f8_e5m2) {
-        return with_scales(files, *t, place);
+      const bool pairs = t->dtype == Dtype::i8 || t->dtype == Dtype::u8;
+      const bool scaled = t->dtype == Dtype::f8_e4m3 || t->dtype == Dtype::f8_e5m2;
+      if ((pairs || scaled) && place.shape.size() == 1) {
+        SafeTensors::fail(*t, "is a vector of ", dtype_name(t->dtype),
+                          ", expected F64, F32, F16 or BF16: only matrices have scales");
       }
+      if (pairs) return packed_pairs(files, *t, place);
+      expect_shape(*t, place.shape);
+      if (scaled) return with_scales(files, *t, place);
       if (!is_float(t->dtype)) {
         SafeTensors::fail(*t, "is ", dtype_name(t->dtype), ", expected floating-point numbers");
       }
@@ -124,7 +128,7 @@ class WeightFinder {
     if (whole && shape == squeezed({place.rows}) && place.rows == place.shape[0]) {
       return {&t, &scales, false, true, 0, 1};
     }
-    if (!whole) return of_all_experts(t, scales, shape, place);
+    if (place.shape.size() == 3) return of_all_experts(t, scales, shape, place);
     SafeTensors::fail(scales, "is ", shape_text(scales.shape), ", expected ",
                       shape_text(std::vector<Index>{rows, cols}), ", [1] or [", place.rows, ", 1]");
   }
