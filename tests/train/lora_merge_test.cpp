@@ -114,6 +114,35 @@ TEST_CASE("A forward and its backward are on one side of merging", "[train][lora
   }
 }
 
+TEST_CASE("A forward and its backward adapt the same matrices", "[train][lora][misuse]") {
+  moe::Random random(3);
+  const moe::Dims dims{.model_dim = 6, .hidden_dim = 10, .num_experts = 2, .top_k = 2};
+  using Lora = moe::LoraFfn<moe::GatedFfn<float>>;
+  const moe::LoraOptions on_gate{.rank = 2, .on_in = false, .on_out = false};
+  const Matrix<float> x = random_matrix<float>(9, 6, 5), dy = random_matrix<float>(9, 6, 6);
+  Matrix<float> y(9, 6), dx = Matrix<float>::Constant(9, 6, 7);
+
+  Lora expert(dims, {.lora = on_gate}, random);
+  Lora::State state;
+  expert.forward(x, y, state);
+  expert.in.start(10, 6, 2, random);
+  CHECK(sentence_of([&] { expert.backward(x, dy, dx, state); }) ==
+        "moe::LoraFfn::backward: the expert has adapters of other matrices than in the forward");
+
+  moe::MoeLayer<float, moe::LinearRouter<float>, moe::TopKGate, Lora> layer(
+      {.model_dim = 6,
+       .hidden_dim = 10,
+       .num_experts = 2,
+       .top_k = 2,
+       .expert = {.lora = on_gate}});
+  decltype(layer)::Tape tape;
+  layer.forward(x, y, tape);
+  std::swap(layer.expert(1).gate, layer.expert(1).in);  // as many values
+  CHECK(sentence_of([&] { layer.backward(dy, dx, tape); }) ==
+        "moe::MoeLayer::backward: expert 1 has adapters of other matrices than in the forward");
+  CHECK((dx.array() == 7).all());
+}
+
 TEST_CASE("A router that is merged between a forward and its backward is refused",
           "[train][lora][misuse]") {
   auto layer = adapted_layer<moe::GatedFfn<float>>();

@@ -130,16 +130,35 @@ TEST_CASE("Merging one of several kinds between a forward and its backward is re
   layer.forward(x, y, tape);
   const auto refusal = [&] { return sentence_of([&] { layer.backward(dy, dx, tape); }); };
   layer.expert(4).get<Lora<float>>().merge();
-  CHECK(
-      refusal() ==
-      "moe::MoeLayer::backward: the expert was merged since the forward, expected backward before "
-      "merge and unmerge");
+  CHECK(refusal() ==
+        "moe::MoeLayer::backward: expert 4 was merged since the forward, expected backward before "
+        "merge and unmerge");
   layer.expert(4).get<Lora<float>>().unmerge();
   const Kinds<float> plain = layer.expert(0);
   layer.expert(0) = layer.expert(1);
   CHECK(refusal() == "moe::MoeLayer::backward: expert 0 is of another kind than in the forward");
   CHECK((dx.array() == 7).all());
   layer.expert(0) = plain;
+  layer.backward(dy, dx, tape);
+}
+
+TEST_CASE("Adapters of other matrices than in the forward are refused", "[train][lora][misuse]") {
+  auto layer = mixed_layer<float>();
+  const Matrix<float> x = random_matrix<float>(21, 6, 5), dy = random_matrix<float>(21, 6, 6);
+  Matrix<float> y(21, 6), dx = Matrix<float>::Constant(21, 6, 7);
+  Mixed<float>::Tape tape;
+  layer.forward(x, y, tape);
+  const Kinds<float> on_in = layer.expert(4);
+  layer.expert(4) = layer.expert(1);  // on all three: more values than were made
+  CHECK(sentence_of([&] { layer.backward(dy, dx, tape); }) ==
+        "moe::MoeLayer::backward: expert 4 has adapters of other matrices than in the forward");
+  moe::Random random(6);
+  layer.expert(4) = Lora<float>(on_in.get<Lora<float>>().base(),
+                                {.rank = 2, .on_in = false, .on_out = false}, random);
+  CHECK_THAT(sentence_of([&] { layer.backward(dy, dx, tape); }),
+             EndsWith("expert 4 has adapters of other matrices than in the forward"));
+  CHECK((dx.array() == 7).all());
+  layer.expert(4) = on_in;
   layer.backward(dy, dx, tape);
 }
 

@@ -28,7 +28,7 @@ concept AdaptedFfn = GroupedExpert<X, S> &&
   { expert.adapted_size() } -> std::convertible_to<Index>;
   { expert.call_pointers(true, state) } -> std::same_as<FfnPointers<const S>>;
   { expert.kept_pointers(state) } -> std::same_as<FfnPointers<const S>>;
-  expert.check_state(std::string_view(), state);
+  expert.check_state(std::string_view(), state, "expert ", std::size_t());
   expert.reserve_call(Index(), state, executor);
   trained.call_gradients(rows, state, executor);
   expert.merged_ffn().pointers();
@@ -123,7 +123,7 @@ void check_own_states(std::string_view function, const std::vector<X>& experts,
       if constexpr (AdaptedFfn<K, S>) {
         const auto* own = find_state<K>(state.states[e]);
         if (own == nullptr) fail(function, "expert ", e, " is of another kind than in the forward");
-        expert.check_state(function, *own);
+        expert.check_state(function, *own, "expert ", e);
       }
     });
   }

@@ -20,6 +20,12 @@ struct FfnAdapters {
 
   bool empty() const { return gate.empty() && in.empty() && out.empty(); }
 
+  /// Which matrices they change, a bit each.
+  std::uint8_t matrices() const {
+    return static_cast<std::uint8_t>((gate.empty() ? 0 : 1) | (in.empty() ? 0 : 2) |
+                                     (out.empty() ? 0 : 4));
+  }
+
   /// Values of the matrices that they change.
   Index size() const { return gate.size() + in.size() + out.size(); }
 

@@ -31,7 +31,7 @@ class LoraFfn<FfnExpert<S, Act, IsGated>, IsShared>
   using Weights = LoraWeights<S, FfnExpert<S, Act, IsGated>, IsShared>;
 
  public:
-  using Weights::shape, Weights::check_shapes, Weights::merged;
+  using Weights::shape, Weights::check_shapes;
   using Scalar = S;
   using Base = FfnExpert<S, Act, IsGated>;
   struct Options {
@@ -51,7 +51,7 @@ class LoraFfn<FfnExpert<S, Act, IsGated>, IsShared>
     typename Base::State base;
     Buffer<S> adapted;
     LowRankScratch<S> low_rank;
-    bool merged = false;  ///< in the forward
+    AdaptersThen adapters;  ///< in the forward
   };
 
   LoraFfn() = default;
@@ -92,7 +92,7 @@ class LoraFfn<FfnExpert<S, Act, IsGated>, IsShared>
     if (state.base.kept_rows < 0) {
       detail::fail(kWhere, "the state is empty, expected one forward before each backward");
     }
-    check_state(kWhere, state);
+    check_state(kWhere, state, "the expert");
     check_shapes(kWhere, shape());
     if (state.base.saved.shape != shape()) {
       detail::fail(kWhere, "the expert is of another shape than in the forward");
@@ -128,7 +128,7 @@ class LoraFfn<FfnExpert<S, Act, IsGated>, IsShared>
   /// in `state`.
   FfnPointers<const S> call_pointers(bool has_rows, State& state) const {
     const detail::LowRankSizes sizes = this->adapted_scratch();
-    state.merged = merged();
+    state.adapters = this->adapters_now();
     state.adapted.resize(this->adapted_size());
     state.low_rank.scaled.reserve(sizes.scaled);
     state.low_rank.work.reserve(sizes.work);
@@ -141,9 +141,11 @@ class LoraFfn<FfnExpert<S, Act, IsGated>, IsShared>
     return this->pointers_at(state.adapted.data());
   }
 
-  /// Throws std::invalid_argument when the expert was merged or unmerged since that call.
-  void check_state(std::string_view function, const State& state) const {
-    detail::check_same_side(function, state.merged, merged(), "the expert");
+  /// Throws std::invalid_argument when the expert, called `name...`, was merged or unmerged since that
+  /// call, or adapts other matrices.
+  template <class... Name>
+  void check_state(std::string_view function, const State& state, const Name&... name) const {
+    this->check_adapters(function, state.adapters, name...);
   }
 
   /// Memory for call_gradients of up to `rows` rows.

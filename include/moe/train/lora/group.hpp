@@ -17,7 +17,7 @@ MOE_NAMESPACE_BEGIN
 template <class X, class S>
 concept AdaptedExpert = GroupedExpert<X, S> &&
     requires(const X& expert, S* room, LowRankScratch<S>& scratch) {
-  { expert.merged() } -> std::convertible_to<bool>;
+  { expert.adapters_now() } -> std::same_as<AdaptersThen>;
   { expert.adapted_size() } -> std::convertible_to<Index>;
   { expert.adapted_pointers(room, scratch) } -> std::same_as<FfnPointers<const S>>;
   { expert.adapted_scratch() } -> std::same_as<detail::LowRankSizes>;
@@ -35,7 +35,7 @@ struct GroupState<X, S> {
   std::vector<Index> begin;                   ///< [E], where in `adapted`, -1 without rows
   FfnShape shape;                             ///< of the experts in the forward
   std::vector<Index> size;                    ///< [E], of each expert's weights that were made
-  std::vector<std::uint8_t> merged;           ///< [E], in the forward
+  std::vector<AdaptersThen> adapters;         ///< [E], in the forward
   std::vector<LowRankScratch<S>> low_rank;    ///< one per thread
   FfnScratch<S> scratch;
   FfnSaved<S> saved;
@@ -81,12 +81,12 @@ struct GroupState<X, S> {
     weights.resize(experts.size());
     begin.resize(experts.size());
     size.resize(experts.size());
-    merged.resize(experts.size());
+    adapters.resize(experts.size());
     shape = experts.front().shape();
     Index total = 0;
     for (std::size_t e = 0; e < experts.size(); ++e) {
       size[e] = experts[e].adapted_size();
-      merged[e] = experts[e].merged();
+      adapters[e] = experts[e].adapters_now();
       const bool has_rows = groups.offset[e + 1] > groups.offset[e];
       begin[e] = has_rows ? std::exchange(total, total + size[e]) : -1;
     }
@@ -105,8 +105,8 @@ struct GroupState<X, S> {
   }
 };
 
-/// Throws std::invalid_argument unless the experts are those of the forward, and merged or not as they
-/// were then.
+/// Throws std::invalid_argument unless the experts are those of the forward, merged or not as they were
+/// then, with adapters of the same matrices.
 template <class X, class S>
 requires AdaptedExpert<X, S>
 void check_group(std::string_view function, const std::vector<X>& experts,
@@ -114,7 +114,7 @@ void check_group(std::string_view function, const std::vector<X>& experts,
   detail::check_size(function, "the layer", std::ssize(experts), "experts",
                      "their number in the forward", std::ssize(state.size));
   for (std::size_t e = 0; e < experts.size(); ++e) {
-    detail::check_same_side(function, state.merged[e] != 0, experts[e].merged(), "expert ", e);
+    experts[e].check_adapters(function, state.adapters[e], "expert ", e);
     if (experts[e].adapted_size() != state.size[e] || experts[e].shape() != state.shape) {
       detail::fail(function, "expert ", e, " has other shapes than in the forward");
     }

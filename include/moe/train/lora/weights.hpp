@@ -12,6 +12,12 @@
 
 MOE_NAMESPACE_BEGIN
 
+/// What an expert's adapters were in a forward: the weights made then lie by it.
+struct AdaptersThen {
+  bool merged = false;
+  std::uint8_t matrices = 0;  ///< adapted ones, a bit each
+};
+
 /// A base FFN, its own or shared with others, whose matrices W act as W + alpha / r B A. What LoraFfn
 /// is besides its calls.
 template <class S, class Base, bool IsShared>
@@ -65,6 +71,19 @@ class LoraWeights : private FfnAdapters<S> {
                    "first");
     }
     return base().pointers();
+  }
+
+  AdaptersThen adapters_now() const { return {merged_, Adapters::matrices()}; }
+
+  /// Throws std::invalid_argument when the adapters of the expert, called `name...`, are merged now and
+  /// were not in the forward, or the other way round, or are those of other matrices.
+  template <class... Name>
+  void check_adapters(std::string_view function, const AdaptersThen& then,
+                      const Name&... name) const {
+    detail::check_same_side(function, then.merged, merged_, name...);
+    if (then.matrices != Adapters::matrices()) {
+      detail::fail(function, name..., " has adapters of other matrices than in the forward");
+    }
   }
 
   /// Of the base, where its parts train.
