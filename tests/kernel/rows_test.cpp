@@ -103,9 +103,9 @@ TEMPLATE_TEST_CASE("logsumexp of infinities and NaN", "[kernel]", float, double)
   const S nan = std::numeric_limits<S>::quiet_NaN();
   for (moe::Isa isa : moe::available_isas()) {
     const UseIsa use(isa);
-    const auto lse = [](std::vector<S> row) {
+    const auto lse = [](std::vector<S> row, S scale = S(1)) {
       S out[1];
-      moe::logsumexp_rows<S>(one_row(row), out);
+      moe::logsumexp_rows<S>(one_row(row), out, scale);
       return out[0];
     };
     for (const Index width : {2, 19}) {
@@ -120,6 +120,7 @@ TEMPLATE_TEST_CASE("logsumexp of infinities and NaN", "[kernel]", float, double)
       CHECK(lse(row(1, kBig)) == kBig);
       CHECK(lse(row(1, -kBig)) == 1);
       for (const S other : {nan, S(1), kBig, -kBig}) CHECK(std::isnan(lse(row(nan, other))));
+      for (const S other : {S(1), kBig, -kBig}) CHECK(std::isnan(lse(row(kBig, other), S(0))));
     }
   }
 }

@@ -4,6 +4,7 @@
 // Scalar double-precision activations: the double kernels call them lane by lane.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numbers>
@@ -57,14 +58,15 @@ inline void activate_f64(Activation kind, double& x, double& slope) {
   slope = 1;
 }
 
-/// log sum_i exp(x_i) from `sum` of exp(x_i - max), without widening the kernels by a logarithm. The
-/// sum is NaN when an x is, and also when `max` is infinite: then that is the result.
+/// log sum_i exp(scale * x_i) from `sum` of exp(scale * x_i - max), without widening the kernels by a
+/// logarithm. The sum is NaN when a scale * x_i is, and also when `max` is infinite: then that is the
+/// result.
 template <class S>
-S log_of_sum(S sum, S max, const S* x, Index n) {
+S log_of_sum(S sum, S max, const S* x, Index n, S scale) {
   if (sum == sum) {
     return static_cast<S>(std::log(static_cast<double>(sum)) + static_cast<double>(max));
   }
-  return std::any_of(x, x + n, [](S v) { return v != v; }) ? sum : max;
+  return std::any_of(x, x + n, [scale](S v) { return std::isnan(scale * v); }) ? sum : max;
 }
 
 }  // namespace detail

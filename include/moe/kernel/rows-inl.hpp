@@ -59,7 +59,7 @@ void softmax_rows_one_by_one(const SoftmaxArgs<typename F::T>& g, Index first) {
     T* out = g.out != nullptr ? g.out + r * g.ldo : nullptr;
     const T sum = exp_sum<F>(x, g.cols, g.scale, max, out);
     if (g.lse != nullptr) {
-      g.lse[r] = log_of_sum(sum, max, x, g.cols);
+      g.lse[r] = log_of_sum(sum, max, x, g.cols, g.scale);
     }
     if (out == nullptr) continue;
     const typename F::V total = F::set1(sum);

@@ -29,8 +29,8 @@ void softmax_rows(MatrixView<const S> x, MatrixView<S> out, S scale = S(1),
   });
 }
 
-/// out[t] = log sum_e exp(scale * x[t][e]); x [T, E], out [T]. NaN where x has a NaN, else infinite where
-/// its largest is.
+/// out[t] = log sum_e exp(scale * x[t][e]); x [T, E], out [T]. NaN where scale * x has a NaN, else infinite
+/// where its largest is.
 template <class S>
 void logsumexp_rows(MatrixView<const S> x, std::span<S> out, S scale = S(1)) {
   detail::check_size("moe::logsumexp_rows", "out", std::ssize(out), "values",
