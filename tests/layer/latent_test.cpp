@@ -138,4 +138,31 @@ TEST_CASE("a latent layer refuses what does not fit", "[layer][latent][misuse]")
   CHECK((dx.array() == 3).all());
 }
 
+TEST_CASE("a backward of layers that became wider is refused", "[layer][latent][misuse]") {
+  using Any = moe::AnyOf<float, moe::IdentityExpert<float>>;  // have no width of their own
+  const std::vector<Any> experts(4);
+  moe::Random random(1);
+  const moe::LinearRouter<float> narrow({.model_dim = 5, .num_experts = 4}, {}, random);
+  const moe::LinearRouter<float> wide({.model_dim = 9, .num_experts = 4}, {}, random);
+  const moe::TopKGate gate({.model_dim = 5, .num_experts = 4, .top_k = 2}, {});
+  const Matrix<float> x = random_matrix<float>(4, 5, 1), dy = random_matrix<float>(4, 9, 2);
+  Matrix<float> y(4, 5), dx = Matrix<float>::Constant(4, 9, 3);
+  const auto refuses = [&](auto layer, const std::string& name, auto&& widen) {
+    typename decltype(layer)::Tape tape;
+    layer.forward(x, y, tape);
+    widen(layer);
+    CHECK(sentence_of([&] { layer.backward(dy, dx, tape); }) ==
+          "moe::" + name + "::backward: the tape has 20 values of x, tokens times model_dim is 36");
+    CHECK((dx.array() == 3).all());
+  };
+  refuses(moe::MoeLayer(narrow, gate, experts), "MoeLayer",
+          [&](auto& layer) { layer.router() = wide; });
+  moe::Parameter<float> down(3, 5), up(5, 3);
+  refuses(moe::LatentLayer(narrow, gate, down, up, experts), "LatentLayer", [&](auto& layer) {
+    layer.router() = wide;
+    layer.down() = moe::Parameter<float>(3, 9);
+    layer.up() = moe::Parameter<float>(9, 3);
+  });
+}
+
 }  // namespace moe_test

@@ -5,6 +5,8 @@
 #include "moe/layer/soft_layer.hpp"
 
 #include "layer/soft_cases.hpp"
+#include "moe/expert/any_of.hpp"
+#include "moe/expert/identity.hpp"
 #include "moe/layer/layer.hpp"
 #include "support/golden.hpp"
 
@@ -195,6 +197,21 @@ TEST_CASE("misuse of the soft layer is named", "[layer][soft][misuse]") {
   CHECK(sentence_of([&] {
           L(five, {layer.expert(0), layer.expert(1)});
         }) == "moe::SoftLayer: phi has 5 rows, expected a multiple of the number of experts, 2");
+}
+
+TEST_CASE("a backward of a soft layer that became wider is refused", "[layer][soft][misuse]") {
+  using Any = moe::AnyOf<float, moe::IdentityExpert<float>>;  // has no width of its own
+  moe::SoftLayer<float, Any> layer({Matrix<float>::Ones(4, 5), SoftNormalization::none},
+                                   std::vector<Any>(2));
+  const Matrix<float> x = random_matrix<float>(4, 5, 1), dy = random_matrix<float>(4, 9, 2);
+  Matrix<float> y(4, 5), dx = Matrix<float>::Constant(4, 9, 3);
+  decltype(layer)::Tape tape;
+  const std::vector<std::uint8_t> mask = {1, 1, 0, 1};
+  layer.forward(x, y, tape, {.mask = mask});
+  layer.scores() = {Matrix<float>::Ones(4, 9), SoftNormalization::none};
+  CHECK(sentence_of([&] { layer.backward(dy, dx, tape); }) ==
+        "moe::SoftLayer::backward: the tape has 15 values of x, real tokens times model_dim is 27");
+  CHECK((dx.array() == 3).all());
 }
 
 }  // namespace moe_test

@@ -119,7 +119,7 @@ class AttentionMoe {
   /// Throws std::invalid_argument unless a backward with this tape could go ahead: what layers around
   /// this one ask before they change anything.
   void check_backward(const Tape& tape) const {
-    detail::check_tape<S>(kBackward, tape, id_.value(), num_experts(), top_k());
+    detail::check_tape<S>(kBackward, tape, id_.value(), num_experts(), top_k(), model_dim());
     check_parts(kBackward);
     detail::check_same_router(kBackward, router_, tape.router_state);
   }

@@ -166,7 +166,7 @@ class HierarchicalLayer {
 
   /// See MoeLayer::check_backward. Asks every group, those without rows too.
   void check_backward(const Tape& tape) const {
-    detail::check_tape<S>(kBackward, tape, id_.value(), num_groups(), top_k());
+    detail::check_tape<S>(kBackward, tape, id_.value(), num_groups(), top_k(), model_dim());
     check_parts(kBackward);
     check_group(kBackward, groups_, tape.experts);
     detail::check_same_router(kBackward, router_, tape.router_state);

@@ -123,10 +123,10 @@ class RoutedParts {
     detail::check_experts<S>(function, experts_, "the router's model_dim", model_dim());
   }
 
-  /// What backward asks first: did this layer, with as many experts, fill the tape?
+  /// What backward asks first: did this layer, as wide and with as many experts, fill the tape?
   template <class Tape>
   void check_tape(std::string_view function, const Tape& tape) const {
-    detail::check_tape<S>(function, tape, id_.value(), num_experts(), top_k());
+    detail::check_tape<S>(function, tape, id_.value(), num_experts(), top_k(), model_dim());
   }
 
   /// And after the parts: are experts and router those of the forward?

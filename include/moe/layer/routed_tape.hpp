@@ -102,12 +102,14 @@ namespace detail {
 /// The checks of every routed layer's backward, before anything is changed.
 template <class S, class TapeType>
 void check_tape(std::string_view function, const TapeType& tape, std::uint64_t layer_id,
-                Index num_experts, Index top_k) {
+                Index num_experts, Index top_k, Index model_dim) {
   check_filled(function, tape.layer_id, layer_id);
   check_size(function, "the tape", tape.routing.top_k(), "experts per token", "the gate's top_k",
              top_k);
   check_size(function, "the tape", tape.routing.num_experts(), "experts", "the number of experts",
              num_experts);
+  check_size(function, "the tape", tape.x.size(), "values of x", "tokens times model_dim",
+             tape.tokens * model_dim);
 }
 
 /// A router that can tell throws std::invalid_argument when it is no longer what it was in the forward

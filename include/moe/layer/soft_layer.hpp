@@ -125,6 +125,8 @@ class SoftLayer {
                        "the number of experts", num_experts());
     detail::check_size(kBackward, "the tape", tape.mix.weights.slots, "slots",
                        "phi's number of rows", scores_.slots());
+    detail::check_size(kBackward, "the tape", tape.x.size(), "values of x",
+                       "real tokens times model_dim", tape.mix.sequences.rows() * model_dim());
     check_group(kBackward, experts_, tape.experts);
     check_experts_backward<ExpertType, S>(kBackward, experts_, tape.plan.offset, tape.experts);
   }
