@@ -102,6 +102,41 @@ TEST_CASE("a stack of blocks comes back") {
   CHECK(check_round_trip(sparse_only).dense().empty());
 }
 
+TEST_CASE("a stack whose gates learnt each their own is loaded into one fresh from its program") {
+  const auto fresh = [](double epsilon) {
+    auto sparse = sparse_config();
+    sparse.ffn.gate.selection_bias = {0, 0, 0};
+    sparse.norm.epsilon = epsilon;
+    return Stack({.interleave = {.blocks = 3, .every = 1}, .sparse = sparse}, 3);
+  };
+  const TemporaryFolder folder;
+  Stack trained = fresh(1e-5), loaded = fresh(1e-5);
+  for (const std::size_t i : {std::size_t{0}, std::size_t{2}}) {
+    auto& gate = trained.sparse()[i].ffn_part().layer().gate();
+    gate.selection_bias()[i] = 0.5f;
+    gate.set_temperature(0.5);
+  }
+  scramble(trained);
+  moe::save_layer(folder / "trained", trained);
+  moe::load_layer_into(folder / "trained", loaded);
+  CHECK(everything(loaded) == everything(trained));
+  CHECK(output_of(loaded) == output_of(trained));
+
+  Stack first = fresh(1e-5);  // and the other way round
+  moe::save_layer(folder / "first", first);
+  moe::load_layer_into(folder / "first", loaded);
+  CHECK(everything(loaded) == everything(first));
+
+  Stack other = fresh(1e-3);
+  CHECK_THAT(message_of<moe::FileError>([&] { moe::load_layer_into(folder / "trained", other); }),
+             ContainsSubstring("layer.config.sparse.0.attention.norm.epsilon is 1"));
+  Stack mixed({.interleave = {.blocks = 3, .every = 1, .dense_first = 1},
+               .dense = dense_config(),
+               .sparse = sparse_config()});
+  CHECK_THAT(message_of<moe::FileError>([&] { moe::load_layer_into(folder / "trained", mixed); }),
+             ContainsSubstring("layer.config.dense has 0 elements, expected 1"));
+}
+
 TEST_CASE("a block as an expert comes back") {
   using Expert = moe::TransformerExpert<float>;
   using L = moe::MoeLayer<float, moe::LinearRouter<float>, moe::TopKGate, Expert>;

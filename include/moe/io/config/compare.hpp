@@ -4,6 +4,7 @@
 // Does what a file says of a part agree with the part it is to be loaded into?
 #pragma once
 
+#include <algorithm>
 #include <set>
 #include <string>
 
@@ -12,8 +13,8 @@
 MOE_NAMESPACE_BEGIN
 namespace detail {
 
-/// Every option that both know must agree, but for those named in `state`: they are restored. Throws
-/// FileError.
+/// Every option that both know must agree, but for those named in `state`: they are restored. A list
+/// of one part stands for any number of parts like it, see describe_list. Throws FileError.
 inline void compare_descriptions(const std::filesystem::path& path, const std::string& where,
                                  const Json& found, const Json& expected,
                                  const std::set<std::string>& state) {
@@ -25,9 +26,16 @@ inline void compare_descriptions(const std::filesystem::path& path, const std::s
       if (state.contains(key) || !found.contains(key)) continue;
       compare_descriptions(path, where + "." + key, found[key], value, state);
     }
-  } else if (found.is_array() && expected.is_array() && found.size() == expected.size()) {
-    for (std::size_t i = 0; i < found.size(); ++i) {
-      compare_descriptions(path, where + "." + std::to_string(i), found[i], expected[i], state);
+  } else if (found.is_array() && expected.is_array()) {
+    const auto is_one_for_all = [](const Json& list) {
+      return list.size() == 1 && list.front().is_object();
+    };
+    const std::size_t n = found.size(), m = expected.size();
+    const bool one = is_one_for_all(found) && m > 0, other = is_one_for_all(expected) && n > 0;
+    if (n != m && !one && !other) fail_file(path, where, " has ", n, " elements, expected ", m);
+    for (std::size_t i = 0; i < std::max(n, m); ++i) {
+      compare_descriptions(path, where + "." + std::to_string(i), found[n == 1 ? 0 : i],
+                           expected[m == 1 ? 0 : i], state);
     }
   } else if (found != expected) {
     fail_file(path, where, " is ", FieldReader::shown(found), ", expected ",
