@@ -102,6 +102,17 @@ class AnyOf {
   void backward(MatrixView<const S> in, MatrixView<const S> dout, MatrixView<S> din, State& state) {
     visit([&]<class K>(K& expert) { expert.backward(in, dout, din, state.template of<K>()); });
   }
+  /// Throws what backward would, where the expert can say so beforehand, and when the forward that
+  /// filled `state` was of another kind.
+  void check_backward(const State& state) const {
+    visit([&]<class K>(const K& expert) {
+      const typename K::State* own = state.template find<K>();
+      if (own == nullptr) {
+        detail::fail("moe::AnyOf::backward", "the expert is of another kind than in the forward");
+      }
+      if constexpr (requires { expert.check_backward(*own); }) expert.check_backward(*own);
+    });
+  }
   template <class F>
   void visit_parameters(F&& f) {
     visit([&](auto& expert) { expert.visit_parameters(f); });
