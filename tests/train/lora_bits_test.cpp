@@ -47,6 +47,18 @@ auto mixed(const decltype(adapted_layer<moe::GatedFfn<float>>())& layer) {
       layer.router(), layer.gate(), std::move(experts));
 }
 
+/// Three threads, and the allocations while they run.
+struct CountingThreads {
+  Threads threads{3};
+  long count = 0, runs = 0;
+  Index size() const { return threads.size(); }
+  template <class F>
+  void run(F&& f) {
+    ++runs;
+    count += allocations_in([&] { threads.run(f); });
+  }
+};
+
 template <class Layer>
 void check_allocations(Layer layer) {
   for (const Index size : {1, 3}) {
@@ -77,6 +89,33 @@ TEST_CASE("Adapters allocate nothing for other choices than before", "[train][lo
   const auto layer = adapted_layer<moe::GatedFfn<float>>();
   check_allocations(layer);
   check_allocations(mixed(layer));
+}
+
+TEST_CASE(
+    "Experts of several kinds make the weights of those with rows, in memory allocated before",
+    "[train][lora][allocation]") {
+  using Lora = moe::LoraFfn<moe::GatedFfn<float>>;
+  using Any = moe::AnyOf<float, moe::GatedFfn<float>, Lora>;
+  const moe::Dims dims{.model_dim = 128, .hidden_dim = 160, .num_experts = 12, .top_k = 2};
+  moe::Random random(2);
+  std::vector<Any> experts;
+  for (Index e = 0; e < 12; ++e) experts.emplace_back(Lora(dims, {.lora = {.rank = 2}}, random));
+  LayerOf<float, Any> layer(moe::LinearRouter<float>(dims, {}, random), moe::TopKGate(dims, {}),
+                            std::move(experts));
+  const Matrix<float> x = random_matrix<float>(2, 128, 5), dy = random_matrix<float>(2, 128, 6);
+  Matrix<float> y(2, 128), dx(2, 128);
+  CountingThreads threads;
+  decltype(layer)::Tape tape(threads);
+  layer.forward(x, y, tape);
+  CHECK(threads.runs > 0);
+  CHECK(threads.count == 0);
+  Index used = 0;
+  for (Index e = 0; e < 12; ++e) used += tape.plan.load(e) > 0;
+  const auto& adapted = tape.experts.runs.grouped.front().adapted;
+  CHECK(adapted.size() == used * 3 * 128 * 160);
+  CHECK(adapted.capacity() == 4 * 3 * 128 * 160);  // two tokens have four experts at most
+  layer.backward(dy, dx, tape);
+  CHECK(threads.count == 0);
 }
 #endif
 

@@ -195,7 +195,7 @@ void runs_backward(std::vector<X>& experts, const RowGroups<S>& rows, MatrixView
     if (run.kind == RunKind::grouped) {
       GroupedRun<S>& memory = state.grouped[i];
       const RowGroups<S> group = rows_of_run(rows, run, x.rows(), memory.offset);
-      collect_gradients(experts, run, group, state, memory);
+      collect_gradients(experts, run, memory);
       ffn_backward<S>(
           run.shape, group, memory.weights, x, memory.saved, dy, dx, memory.gradients,
           dweight.subspan(static_cast<std::size_t>(slots.begin), static_cast<std::size_t>(count)),

@@ -4,6 +4,10 @@
 // The weights and gradients of a run of FFNs, as the grouped kernels read and write them.
 #pragma once
 
+#include <algorithm>
+#include <utility>
+#include <vector>
+
 #include "moe/expert/runs.hpp"
 
 MOE_NAMESPACE_BEGIN
@@ -23,11 +27,12 @@ struct FfnRows {
 /// own from what the kernels leave behind: LoraFfn.
 template <class X, class S>
 concept AdaptedFfn = GroupedExpert<X, S> &&
-    requires(const X& expert, X& trained, const FfnRows<S>& rows, typename X::State& state,
+    requires(const X& expert, X& trained, const FfnRows<S>& rows, S* room, typename X::State& state,
              const ExecutorRef& executor) {
   { expert.adapted_size() } -> std::convertible_to<Index>;
-  { expert.call_pointers(true, state) } -> std::same_as<FfnPointers<const S>>;
-  { expert.kept_pointers(state) } -> std::same_as<FfnPointers<const S>>;
+  expert.start_call(state);
+  { expert.call_pointers(room, state) } -> std::same_as<FfnPointers<const S>>;
+  { expert.pointers_at(room) } -> std::same_as<FfnPointers<const S>>;
   expert.check_state(std::string_view(), state, "expert ", std::size_t());
   expert.reserve_call(Index(), state, executor);
   trained.call_gradients(rows, state, executor);
@@ -46,23 +51,44 @@ void visit_adapted(Experts& experts, const ExpertRun& run, F&& f) {
   }
 }
 
+/// All memory for the weights that experts of a run make, so that nothing is allocated on another
+/// thread, where a throw would end the program, nor another time, when other experts have rows. Returns
+/// the number of values they make.
+template <class X, class S>
+Index start_weights(const std::vector<X>& experts, const ExpertRun& run, const RowGroups<S>& group,
+                    RunsState<X, S>& state, GroupedRun<S>& memory) {
+  const Index count = run.end - run.begin;
+  memory.weights.assign(static_cast<std::size_t>(count), {});
+  memory.begin.assign(static_cast<std::size_t>(count), -1);
+  Index total = 0, largest = 0;
+  visit_adapted<S>(experts, run, [&]<class K>(Index e, const K& expert) {
+    const auto of_run = static_cast<std::size_t>(e - run.begin);
+    expert.start_call(state_of<K>(state.states[static_cast<std::size_t>(e)]));
+    largest = std::max<Index>(largest, expert.adapted_size());
+    if (group.offset[of_run + 1] == group.offset[of_run]) return;
+    memory.begin[of_run] = std::exchange(total, total + expert.adapted_size());
+  });
+  memory.adapted.reserve(std::min(count, group.most()) * largest);
+  memory.adapted.resize(total);
+  return total;
+}
+
 /// Pointers to the weights of a run, of those that have rows in `group`, the run's slots. An expert's
 /// weights are made by one thread.
 template <class X, class S>
 void collect_weights(const std::vector<X>& experts, const ExpertRun& run, const RowGroups<S>& group,
                      RunsState<X, S>& state, GroupedRun<S>& memory, const ExecutorRef& executor) {
-  memory.weights.resize(static_cast<std::size_t>(run.end - run.begin));
-  Index values = 0;
-  visit_adapted<S>(experts, run,
-                   [&](Index, const auto& expert) { values += expert.adapted_size(); });
+  const Index values = start_weights(experts, run, group, state, memory);
   const Index threads = useful_threads(executor, 8.0 * static_cast<double>(values));
   run_threads(executor, threads, [&](Index thread, Index n) {
     for (Index e = run.begin + thread; e < run.end; e += n) {
       const auto i = static_cast<std::size_t>(e), of_run = static_cast<std::size_t>(e - run.begin);
       visit_kind(experts[i], [&]<class K>(const K& expert) {
         if constexpr (AdaptedFfn<K, S>) {
-          const bool has_rows = group.offset[of_run + 1] > group.offset[of_run];
-          memory.weights[of_run] = expert.call_pointers(has_rows, state_of<K>(state.states[i]));
+          const Index begin = memory.begin[of_run];
+          if (begin < 0) return;
+          memory.weights[of_run] =
+              expert.call_pointers(memory.adapted.data() + begin, state_of<K>(state.states[i]));
         } else if constexpr (GroupedExpert<K, S>) {
           memory.weights[of_run] = expert.pointers();
         }
@@ -73,16 +99,15 @@ void collect_weights(const std::vector<X>& experts, const ExpertRun& run, const 
 
 /// The same weights for a backward, and the gradients.
 template <class X, class S>
-void collect_gradients(std::vector<X>& experts, const ExpertRun& run, const RowGroups<S>& group,
-                       RunsState<X, S>& state, GroupedRun<S>& memory) {
+void collect_gradients(std::vector<X>& experts, const ExpertRun& run, GroupedRun<S>& memory) {
   memory.gradients.resize(memory.weights.size());
   for (Index e = run.begin; e < run.end; ++e) {
     const auto i = static_cast<std::size_t>(e), of_run = static_cast<std::size_t>(e - run.begin);
     visit_kind(experts[i], [&]<class K>(K& expert) {
       if constexpr (AdaptedFfn<K, S>) {
-        const bool has_rows = group.offset[of_run + 1] > group.offset[of_run];
-        if (has_rows) {
-          memory.weights[of_run] = expert.kept_pointers(state_of<K>(state.states[i]));
+        const Index begin = memory.begin[of_run];
+        if (begin >= 0) {
+          memory.weights[of_run] = expert.pointers_at(memory.adapted.data() + begin);
         }
       } else if constexpr (GroupedExpert<K, S>) {
         memory.weights[of_run] = expert.pointers();

@@ -34,6 +34,8 @@ struct GroupedRun {
   std::vector<std::int32_t> offset;           ///< of the run's experts, from 0
   std::vector<FfnPointers<const S>> weights;  ///< of the run's experts
   std::vector<FfnPointers<S>> gradients;
+  Buffer<S> adapted;         ///< weights that experts with rows make for the call
+  std::vector<Index> begin;  ///< of the run's experts, where in `adapted`, -1: makes none
   FfnSaved<S> saved;
 };
 

@@ -49,7 +49,7 @@ class LoraFfn<FfnExpert<S, Act, IsGated>, IsShared>
   /// Memory of a call on this expert alone.
   struct State {
     typename Base::State base;
-    Buffer<S> adapted;
+    Buffer<S> adapted;  ///< the weights made for it
     LowRankScratch<S> low_rank;
     AdaptersThen adapters;  ///< in the forward
   };
@@ -80,7 +80,9 @@ class LoraFfn<FfnExpert<S, Act, IsGated>, IsShared>
     detail::check_no_alias(kWhere, "in", rows, "out", to);
     check_shapes(kWhere, shape());
     state.base.kept_rows = -1;  // until the forward is done
-    const auto weights = call_pointers(rows.rows() > 0, state);
+    start_call(state);
+    S* room = state.adapted.resize(this->adapted_size()).data();
+    const auto weights = rows.rows() > 0 ? call_pointers(room, state) : FfnPointers<const S>{};
     ffn_forward<S>(shape(), state.base.all_rows(rows.rows()), {&weights, 1}, rows, to,
                    state.base.scratch, &state.base.saved, executor);
     state.base.kept_rows = rows.rows();
@@ -112,7 +114,7 @@ class LoraFfn<FfnExpert<S, Act, IsGated>, IsShared>
     detail::check_no_alias(kWhere, "in", rows, "din", din);
     detail::check_no_alias(kWhere, "dout", dout, "din", din);
     kept.kept_rows = -1;
-    const auto weights = kept_pointers(state);
+    const auto weights = this->pointers_at(state.adapted.data());
     const FfnPointers<S> gradients = this->gradient_pointers();
     for (Index i = 0; i < din.rows(); ++i) std::fill_n(din.row(i), din.cols(), S(0));
     ffn_backward<S>(shape(), kept.all_rows(rows.rows()), {&weights, 1}, rows, kept.saved, dout, din,
@@ -124,21 +126,17 @@ class LoraFfn<FfnExpert<S, Act, IsGated>, IsShared>
 
   // Among experts of other kinds: see AdaptedFfn.
 
-  /// The weights for one call, null when the expert has no rows in it; what an adapter changes is made
-  /// in `state`.
-  FfnPointers<const S> call_pointers(bool has_rows, State& state) const {
+  /// Notes what the adapters are, and allocates all that call_pointers needs.
+  void start_call(State& state) const {
     const detail::LowRankSizes sizes = this->adapted_scratch();
     state.adapters = this->adapters_now();
-    state.adapted.resize(this->adapted_size());
     state.low_rank.scaled.reserve(sizes.scaled);
     state.low_rank.work.reserve(sizes.work);
-    if (!has_rows) return {};
-    return this->adapted_pointers(state.adapted.data(), state.low_rank);
   }
 
-  /// Those of the last call, for its backward.
-  FfnPointers<const S> kept_pointers(const State& state) const {
-    return this->pointers_at(state.adapted.data());
+  /// The weights for one call; what an adapter changes is made at `room` [adapted_size()].
+  FfnPointers<const S> call_pointers(S* room, State& state) const {
+    return this->adapted_pointers(room, state.low_rank);
   }
 
   /// Throws std::invalid_argument when the expert, called `name...`, was merged or unmerged since that
