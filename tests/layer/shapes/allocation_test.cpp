@@ -87,7 +87,7 @@ TEST_CASE("packed shapes allocate nothing later", "[layer][packed_layer][allocat
     const auto packed = moe::pack(layer);
     typename std::remove_cvref_t<decltype(packed)>::Workspace workspace{moe::ExecutorRef(threads)};
     Matrix<float> y(60, output_dim_of(layer));
-    for (const std::uint64_t seed : {1, 2, 3}) {
+    for (const std::uint64_t seed : {1U, 2U, 3U}) {
       const Matrix<float> x = random_matrix<float>(60, 40, seed);
       const long count = allocations_in([&] { packed.forward(x, y, workspace); });
       CHECK((seed == 1) == (count > 0));
