@@ -166,6 +166,10 @@ TEST_CASE("what config.json does not mention is not left out in silence", "[io][
   };
   CHECK(message("deepseek_v3", "n_shared_experts", nullptr).find(".shared_expert") !=
         std::string::npos);
+  const std::string beside = "'model.layers.0.shared_mlp*'";  // not in the block
+  CHECK(message("granitemoeshared", "shared_intermediate_size", nullptr).find(beside) !=
+        std::string::npos);
+  CHECK(message("granitemoeshared", "model_type", "granitemoe").find(beside) != std::string::npos);
   // The second generation of Bailing is told from the first by its score function alone.
   CHECK(message("bailing_moe_v2", "score_function", nullptr).find(".gate.expert_bias") !=
         std::string::npos);

@@ -169,17 +169,20 @@ class Checkpoint {
   /// Parts that change every output, and that config.json may fail to mention: a default that the
   /// model's own code fills in, or another generation under the same name.
   void check_nothing_left(const LayerRecipe& r, const std::string& block) const {
-    const auto refuse = [&](bool used, std::initializer_list<const char*> starts) {
-      for (const char* start : starts) {
-        if (used || !tensors_.any_starts_with(block + start)) continue;
-        detail::fail_file(config_.path(), "mentions nothing that uses the tensors ",
-                          detail::in_quotes(block + start + "*"), " of these files");
-      }
+    const auto refuse = [&](const std::string& start) {
+      if (start.empty() || !tensors_.any_starts_with(start)) return;
+      detail::fail_file(config_.path(), "mentions nothing that uses the tensors ",
+                        detail::in_quotes(start + "*"), " of these files");
     };
-    refuse(r.shared_dim > 0, {".shared_expert", ".shared_mlp"});
-    refuse(!r.selection_bias.empty(),
-           {".gate.e_score_correction_bias", ".gate.expert_bias", ".e_score_correction_bias",
-            ".router.e_score_correction_bias"});
+    if (r.shared_dim == 0) {
+      refuse(block + ".shared_expert");
+      refuse(r.beside);
+    }
+    if (!r.selection_bias.empty()) return;
+    for (const char* bias : {".gate.e_score_correction_bias", ".gate.expert_bias",
+                             ".e_score_correction_bias", ".router.e_score_correction_bias"}) {
+      refuse(block + bias);
+    }
   }
 
   static FfnShape shape_of(const LayerRecipe& r, Index hidden_dim) {

@@ -23,13 +23,14 @@ inline LayerRecipe granite_recipe(const ModelConfig& config, Index, const std::s
     return detail::fused_ffn(block + ".input_linear.weight", block + ".output_linear.weight", dims,
                              i, detail::FusedOrder::halves, /*transposed=*/false);
   };
-  if (config.model_type() == "granitemoe") return r;
-  // The others have a shared expert beside the block: "model.layers.3.shared_mlp".
+  // "model.layers.3.shared_mlp"
+  r.beside = block.substr(0, block.rfind('.')) + ".shared_mlp";
+  if (config.model_type() == "granitemoe") return r;  // the others have a shared expert
   r.shared_dim = config.count_or("shared_intermediate_size", 0, 0, ModelConfig::kLargestDim);
   if (r.shared_dim > 0) {
-    const std::string mlp = block.substr(0, block.rfind('.')) + ".shared_mlp";
-    r.shared = detail::fused_ffn(mlp + ".input_linear.weight", mlp + ".output_linear.weight",
-                                 {d, r.shared_dim, 1, 1}, 0, detail::FusedOrder::halves, false);
+    r.shared =
+        detail::fused_ffn(r.beside + ".input_linear.weight", r.beside + ".output_linear.weight",
+                          {d, r.shared_dim, 1, 1}, 0, detail::FusedOrder::halves, false);
   }
   return r;
 }

@@ -52,6 +52,7 @@ struct LayerRecipe {
   Index zero_experts = 0;   ///< numbered after the others; they return x
   Index shared_dim = 0;     ///< H of the shared expert, 0 without one
   FfnPlaces shared;         ///< all shared experts side by side, as one
+  std::string beside;       ///< where shared experts stand that are not in the block, else empty
   WeightPlace shared_gate;  ///< [1, D]: the shared expert's weight is sigmoid(x g^T)
   WeightPlace output_bias;  ///< [D], added to y once
 
