@@ -52,7 +52,12 @@ TEST_CASE("A merged layer is plain: the same bits, to be packed and trained", "[
   moe::AdamW<float>().step(plain);
   CHECK_FALSE(same_bits(output(plain, x), y));
 
-  CHECK(same_bits(output(moe::pack(layer), x), y));  // packing merges
+  const auto merged = moe::pack(layer);  // packing merges, and packs the router, too
+  STATIC_REQUIRE(std::same_as<decltype(merged), decltype(packed)>);
+  CHECK(same_bits(output(merged, x), y));
+  moe::merge_lora(layer);
+  CHECK(same_bits(output(moe::pack(layer), x), y));
+  moe::unmerge_lora(layer);
   CHECK(sentence_of([&] { layer.expert(0).pointers(); }) ==
         "moe::LoraFfn::pointers: the adapters are apart from the weights, expected merge() or "
         "merged_layer() first");
@@ -261,6 +266,11 @@ TEST_CASE("Bad adapters are refused", "[train][lora][misuse]") {
   CHECK(sentence_of([] { moe::add_lora(plain_layer<Ffn>(), {.chosen = {4}}); }) ==
         "moe::add_lora: expert 4 is named, expected 0 to 3");
   auto layer = adapted_layer<Ffn>();
+  const auto adapter = layer.router().adapter;
+  layer.router().adapter.a.value.resize(2, 5);
+  CHECK(sentence_of([&] { moe::pack(layer); }) ==
+        "moe::pack: the adapter of the router is [4, 2] [2, 5], expected [4, 2] [2, 6]");
+  layer.router().adapter = adapter;
   layer.expert(2).in.a.value.resize(3, 5);
   const Matrix<float> x = random_matrix<float>(4, 6, 5);
   CHECK(sentence_of([&] { output(layer, x); }) ==

@@ -50,8 +50,8 @@ class PackedLayer : public PackedParts<S, RouterType, GateType, PackedExperts> {
 /// The layer, packed for inference. `type`: native keeps S; bfloat16 (float layers only) rounds the
 /// weights to nearest even, and rounds activations where the CPU multiplies bfloat16 pairs. Takes
 /// about as long as reading and writing the weights once; threads help. Of experts of several kinds,
-/// FFNs are packed and other kinds copied; adapters (LoraFfn) are merged. A linear router is packed,
-/// too, and keeps its type of weights.
+/// FFNs are packed and other kinds copied; adapters (LoraFfn, LoraRouter) are merged. A linear
+/// router is packed, too, and keeps its type of weights.
 template <class S, class RouterType, class GateType, class ExpertType>
 PackedLayer<S, detail::packed_router<RouterType>, GateType, detail::packed_experts<ExpertType, S>>
 pack(const MoeLayer<S, RouterType, GateType, ExpertType>& layer,

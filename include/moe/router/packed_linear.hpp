@@ -44,7 +44,8 @@ class PackedLinearRouter {
 
 namespace detail {
 
-/// The router of a packed layer: a linear one packed, any other as it is.
+/// The router of a packed layer: a linear one packed, its adapter (LoraRouter) merged, any other as it
+/// is.
 template <class R>
 R pack_router(const R& router, ExecutorRef) {
   return router;
@@ -52,6 +53,12 @@ R pack_router(const R& router, ExecutorRef) {
 template <class S>
 PackedLinearRouter<S> pack_router(const LinearRouter<S>& router, ExecutorRef executor) {
   return {router, executor};
+}
+template <class R>
+requires requires(const R& router) { router.merged_router(); }
+auto pack_router(const R& router, ExecutorRef executor) {
+  router.check_shapes("moe::pack");
+  return pack_router(router.merged_router(), executor);
 }
 
 template <class R>
