@@ -114,8 +114,11 @@ TEST_CASE("asking for an expert that does not exist throws", "[layer][misuse]") 
   Layer layer({.model_dim = 4, .hidden_dim = 6, .num_experts = 3, .top_k = 2});
   CHECK_NOTHROW(layer.expert(2));
   CHECK(sentence_of([&] { layer.expert(3); }) ==
-        "moe::MoeLayer: expert 3 is asked for, expected 0 to 2");
+        "moe::MoeLayer::expert: expert 3 is asked for, expected 0 to 2");
   CHECK_THROWS_AS(std::as_const(layer).expert(-1), std::invalid_argument);
+  layer.experts().clear();
+  CHECK(sentence_of([&] { layer.expert(0); }) ==
+        "moe::MoeLayer::expert: expert 0 is asked for, but there are none");
 }
 
 }  // namespace moe_test

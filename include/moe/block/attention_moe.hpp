@@ -179,7 +179,7 @@ class AttentionMoe {
   static constexpr auto* kBackward = "moe::AttentionMoe::backward";
 
   std::size_t checked(Index e) const {
-    return detail::checked_index("moe::AttentionMoe::expert", "expert", e, num_experts());
+    return detail::checked_index("moe::AttentionMoe", "expert", e, num_experts());
   }
 
   /// A.

@@ -63,10 +63,12 @@ inline void check_positive(std::string_view function, std::string_view what, Ind
   if (value <= 0) fail(function, what, " is ", value, ", expected at least 1");
 }
 
-/// Index i of a list of `count` things called `what`, when there is one.
-inline std::size_t checked_index(std::string_view function, std::string_view what, Index i,
+/// Index i of `owner`'s list of `count` things called `what`, as its function of that name is asked.
+inline std::size_t checked_index(std::string_view owner, std::string_view what, Index i,
                                  Index count) {
   if (i < 0 || i >= count) {
+    const std::string function = std::string(owner) + "::" + std::string(what);
+    if (count == 0) fail(function, what, " ", i, " is asked for, but there are none");
     fail(function, what, " ", i, " is asked for, expected 0 to ", count - 1);
   }
   return static_cast<std::size_t>(i);

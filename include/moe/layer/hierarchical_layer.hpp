@@ -214,7 +214,7 @@ class HierarchicalLayer {
   static constexpr auto* kBackward = "moe::HierarchicalLayer::backward";
 
   std::size_t checked(Index g) const {
-    return detail::checked_index("moe::HierarchicalLayer::group", "group", g, num_groups());
+    return detail::checked_index("moe::HierarchicalLayer", "group", g, num_groups());
   }
 
   static std::vector<GroupType> make_groups(const Config& config, std::uint64_t seed) {

@@ -171,7 +171,7 @@ class SoftLayer {
   static constexpr auto* kBackward = "moe::SoftLayer::backward";
 
   std::size_t checked(Index e) const {
-    return detail::checked_index("moe::SoftLayer::expert", "expert", e, num_experts());
+    return detail::checked_index("moe::SoftLayer", "expert", e, num_experts());
   }
 
   static Matrix<S> make_phi(const Config& config, std::uint64_t seed) {
