@@ -23,7 +23,9 @@ MOE_NAMESPACE_BEGIN
 ///   visit_parameters(f)            f(std::string_view name, Parameter<S>&), in a fixed order
 /// Shapes that do not fit, memory that x and y share and a tape of another layer throw
 /// std::invalid_argument before anything is written. So that this also holds for layers around it, a
-/// layer should have check_backward(tape) const, which throws what backward would.
+/// layer should have check_backward(tape) const, which throws what backward would; without, a backward
+/// that throws inside may leave the layers around it with half of their gradients added. Expert types
+/// are asked in the same way, as check_backward(state) const.
 template <class L, class S>
 concept Layer = requires(const L& layer, L& trained, MatrixView<const S> in, MatrixView<S> out,
                          typename L::Workspace& workspace, typename L::Tape& tape,
