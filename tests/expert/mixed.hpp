@@ -15,10 +15,10 @@ namespace moe_test {
 
 /// An expert of a user's own: y = scale * x, scale [1, D].
 template <class S>
-struct ScaleExpert {
+struct DiagonalExpert {
   using State = moe::NoState;
 
-  ScaleExpert(const moe::Dims& dims, moe::NoOptions, moe::Random& random)
+  DiagonalExpert(const moe::Dims& dims, moe::NoOptions, moe::Random& random)
       : scale(1, dims.model_dim) {
     scale.init_uniform(random, 1);
   }
@@ -39,9 +39,9 @@ struct ScaleExpert {
 };
 
 template <class S>
-using Any =
-    moe::AnyOf<S, moe::GatedFfn<S>, moe::Ffn<S, moe::Gelu>, moe::GatedFfn<S, moe::ClampedSilu>,
-               moe::IdentityExpert<S>, moe::ZeroExpert<S>, moe::ConstantExpert<S>, ScaleExpert<S>>;
+using Any = moe::AnyOf<S, moe::GatedFfn<S>, moe::Ffn<S, moe::Gelu>,
+                       moe::GatedFfn<S, moe::ClampedSilu>, moe::IdentityExpert<S>,
+                       moe::ZeroExpert<S>, moe::ConstantExpert<S>, DiagonalExpert<S>>;
 template <class S>
 using MixedLayer = LayerOf<S, Any<S>>;
 
@@ -52,7 +52,7 @@ moe::ExpertMix<Any<S>> every_kind() {
   mix.template add<moe::IdentityExpert<S>>(1)
       .template add<moe::GatedFfn<S>>(2)
       .template add<moe::GatedFfn<S>>(1, {.bias = true}, 9)
-      .template add<ScaleExpert<S>>(2)
+      .template add<DiagonalExpert<S>>(2)
       .template add<moe::Ffn<S, moe::Gelu>>(2, {.bias = true})
       .template add<moe::ZeroExpert<S>>(1)
       .template add<moe::ConstantExpert<S>>(1)
@@ -84,7 +84,7 @@ naive::Row output_of(const Any<S>& any, const naive::Row& x, double& kink) {
     naive::Row y = x;
     if constexpr (std::same_as<K, moe::ZeroExpert<S>>) {
       std::fill(y.begin(), y.end(), 0.0);
-    } else if constexpr (std::same_as<K, ScaleExpert<S>>) {
+    } else if constexpr (std::same_as<K, DiagonalExpert<S>>) {
       for (std::size_t d = 0; d < y.size(); ++d) {
         y[d] *= static_cast<double>(expert.scale.value(0, static_cast<Index>(d)));
       }
