@@ -213,18 +213,19 @@ requires(
 
   static L make(Section& at) {
     std::remove_cvref_t<decltype(std::declval<const L&>().interleave())> interleave;
-    interleave.blocks = at.size("blocks");
+    interleave.blocks = at.parts("blocks");
     at.read("every", interleave.every);
     at.read("dense_first", interleave.dense_first);
     check_positive("moe::BlockStack", "every", interleave.every);
     if (interleave.dense_first < 0) interleave.dense_first = -1;  // refused; a sum may not overflow
-    std::vector<std::string> dense, sparse;                       // prefixes
+    std::vector<Index> dense, sparse;                             // their numbers in the stack
     for (Index i = 0; i < interleave.blocks; ++i) {
-      (interleave.is_sparse(i) ? sparse : dense).push_back("blocks." + std::to_string(i) + ".");
+      (interleave.is_sparse(i) ? sparse : dense).push_back(i);
     }
-    const auto make_blocks = [&]<class X>(Type<X>, const char* name, const auto& prefix) {
-      return make_list<X>(at, name, std::ssize(prefix),
-                          [&](Index i) { return prefix[static_cast<std::size_t>(i)]; });
+    const auto make_blocks = [&]<class X>(Type<X>, const char* name, const auto& blocks) {
+      return make_list<X>(at, name, std::ssize(blocks), [&](Index i) {
+        return "blocks." + std::to_string(blocks[static_cast<std::size_t>(i)]) + ".";
+      });
     };
     auto first = make_blocks(Type<Dense>(), "dense", dense);
     auto second = make_blocks(Type<Sparse>(), "sparse", sparse);

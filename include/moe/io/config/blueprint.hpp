@@ -36,7 +36,7 @@ Json describe(const X& x) {
 template <class X>
 X Section::make(const Json& object, std::string_view name, std::string_view prefix) const {
   Section inner(*file_, where_ + "." + std::string(name), prefix_ + std::string(prefix), object,
-                dims, values_);
+                dims, limits_);
   X x = Blueprint<X>::make(inner);
   inner.finish();
   return x;

@@ -47,7 +47,7 @@ Json describe_experts(const L& layer) {
 template <class E>
 std::vector<E> make_experts(Section& at, Index width = 0) {
   Dims& dims = at.dims;
-  dims = {at.size("model_dim"), 0, at.size("num_experts"), 0};
+  dims = {at.size("model_dim"), 0, at.parts("num_experts"), 0};
   const Index model_dim = std::exchange(dims.model_dim, width == 0 ? dims.model_dim : width);
   std::vector<E> experts = make_list<E>(at, "experts", dims.num_experts, [](Index e) {
     return "experts." + std::to_string(e) + ".";
@@ -191,7 +191,7 @@ requires(HasBlueprint<R>&& HasBlueprint<G>&&
   }
 
   static L make(Section& at) {
-    at.dims = {at.size("model_dim"), 1, at.size("num_groups"), at.size("top_k")};
+    at.dims = {at.size("model_dim"), 1, at.parts("num_groups"), at.size("top_k")};
     std::vector<Group> groups = make_list<Group>(at, "groups", at.dims.num_experts, [](Index g) {
       return "groups." + std::to_string(g) + ".";
     });

@@ -5,6 +5,7 @@
 // it. Files are hostile: nothing is allocated before the file is seen to hold as much.
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -20,7 +21,10 @@ class Section {
  public:
   /// `where` names the object in messages; names of tensors begin with `prefix`.
   Section(const SafeTensors& file, std::string where, std::string prefix, const Json& object)
-      : Section(file, std::move(where), std::move(prefix), object, {}, values_in(file)) {}
+      : Section(file, std::move(where), std::move(prefix), object, {}, &own_limits_) {
+    for (const TensorInfo& tensor : file.tensors()) own_limits_.values += tensor.size();
+    own_limits_.parts = std::max(std::ssize(file.tensors()), Index{1} << 16);
+  }
   Section(const Section&) = delete;
   Section& operator=(const Section&) = delete;
 
@@ -50,9 +54,21 @@ class Section {
     return value;
   }
   void check_size(std::string_view name, Index value) const {
-    if (value > std::max(values_, Index{1} << 16)) {
-      fail_file(path(), where_, ".", name, " is ", value, ", the file has ", values_, " values");
+    if (value > std::max(limits_->values, Index{1} << 16)) {
+      fail_file(path(), where_, ".", name, " is ", value, ", the file has ", limits_->values,
+                " values");
     }
+  }
+  /// A size that counts parts, each of which takes memory, with weights or without: those of the whole
+  /// file, whatever they are nested in, are not more than its tensors, or 2^16 if those are fewer.
+  Index parts(std::string_view name) {
+    const Index count = size(name);
+    if (count > limits_->parts) {
+      fail_file(path(), where_, ".", name, " is ", count, ", too many parts for a file of ",
+                file_->tensors().size(), " tensors");
+    }
+    limits_->parts -= count;
+    return count;
   }
 
   /// make<X>(the object under `name`), its tensors under `prefix` behind this one's.
@@ -94,26 +110,26 @@ class Section {
   void finish() const { reader_.finish(); }
 
  private:
+  struct Limits {
+    Index values = 0;  ///< of all tensors
+    Index parts = 0;   ///< that may still be counted
+  };
+
   Section(const SafeTensors& file, std::string where, std::string prefix, const Json& object,
-          const Dims& around, Index values)
+          const Dims& around, Limits* limits)
       : dims(around),
         file_(&file),
-        values_(values),
+        limits_(limits),
         where_(std::move(where)),
         prefix_(std::move(prefix)),
         reader_(file.files().front(), where_, object) {}
-
-  static Index values_in(const SafeTensors& file) {
-    Index sum = 0;
-    for (const TensorInfo& tensor : file.tensors()) sum += tensor.size();
-    return sum;
-  }
 
   template <class X>
   X make(const Json& object, std::string_view name, std::string_view prefix) const;
 
   const SafeTensors* file_;
-  Index values_;  ///< of all its tensors
+  Limits own_limits_;  ///< of the outermost, for all inside
+  Limits* limits_;
   std::string where_, prefix_;
   FieldReader reader_;
 };
