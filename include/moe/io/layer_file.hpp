@@ -71,9 +71,11 @@ inline std::string saved_layer_type(const std::filesystem::path& path) {
 /// type (see saved_layer_type).
 template <class Layer>
 Layer load_layer(const std::filesystem::path& path) {
-  static_assert(detail::HasBlueprint<Layer>,
-                "moe::load_layer: the layer, or a part of it, cannot say its configuration (see "
-                "moe/io/layer_config.hpp); make it in the program and use moe::load_layer_into");
+  static_assert(
+      detail::HasBlueprint<Layer>,
+      "moe::load_layer: the layer, or a part of it, cannot say its configuration (see "
+      "moe/io/layer_config.hpp; a LoraMixture cannot, nor a SharedLoraFfn, as their base is "
+      "not saved); make it in the program and use moe::load_layer_into");
   const SafeTensors file(path);
   const Json about = SavedState::read_about(file);
   const Json& part = detail::saved_part(path, about, "layer");
