@@ -26,9 +26,9 @@ constexpr std::string_view spelled_value() {
 }
 
 /// "moe::v1::Layer<float>" in "... = moe::v1::Layer<float>; ...]" -> "Layer".
-constexpr std::string_view short_name(std::string_view spelled) {
+constexpr std::string_view short_name(std::string_view spelled, std::string_view ends = "<;]") {
   spelled.remove_prefix(spelled.find(" = ") + 3);
-  spelled = spelled.substr(0, spelled.find_first_of("<;]"));
+  spelled = spelled.substr(0, spelled.find_first_of(ends));
   const std::size_t scope = spelled.rfind("::");
   return scope == spelled.npos ? spelled : spelled.substr(scope + 2);
 }
@@ -71,7 +71,8 @@ template <class E, int I = 0>
 constexpr std::string_view enumerator_name(E value) {
   if constexpr (I < 32) {
     if (static_cast<int>(value) != I) return enumerator_name<E, I + 1>(value);
-    const std::string_view name = short_name(spelled_value<static_cast<E>(I)>());
+    // A "<" is of what the enumerator is in: "<unnamed>::E::a", "X<int>::E::a".
+    const std::string_view name = short_name(spelled_value<static_cast<E>(I)>(), ";]");
     return name.find(')') == name.npos ? name : "";  // no enumerator: "(moe::E)7"
   } else {
     return "";

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <limits>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -55,8 +56,12 @@ Json field_to_json(const T& value) {
     // JSON has no such numbers
     if (!std::isfinite(value)) return std::isnan(value) ? "nan" : value > 0 ? "inf" : "-inf";
     return value;
-  } else if constexpr (std::is_arithmetic_v<T> || requires { value.size(); }) {
+  } else if constexpr (std::is_arithmetic_v<T> || std::is_same_v<T, std::string>) {
     return value;
+  } else if constexpr (requires { value.size(); }) {
+    Json list = Json::array();
+    for (const typename T::value_type& item : value) list.push_back(field_to_json(item));
+    return list;
   } else {
     return fields_to_json(value);
   }
@@ -125,7 +130,11 @@ class FieldReader {
     } else if constexpr (requires { value.size(); }) {
       if (!json.is_array()) wrong(name, json, "an array");
       value.clear();
-      for (const Json& item : json) read(name, item, value.emplace_back());
+      for (const Json& item : json) {
+        typename T::value_type next{};
+        read(name, item, next);
+        value.push_back(std::move(next));
+      }
     } else {
       FieldReader inner(path_, where_ + "." + name, json);
       if constexpr (HasFields<T>) value.visit(inner);
