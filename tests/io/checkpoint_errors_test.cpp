@@ -104,6 +104,18 @@ TEST_CASE("float8 and float4 without fitting scales are named", "[io][checkpoint
              {"'compressed-tensors'", "of floats"}));
 }
 
+TEST_CASE("a quantization beside one that is null counts", "[io][checkpoint]") {
+  const CheckpointCopy copy("mixtral");
+  moe::Json config = copy.config();
+  config["compression_config"] = {{"quant_method", "gptq"}};
+  config["quantization_config"] = nullptr;
+  copy.set_config(config);
+  CHECK(says(message(copy), {"'gptq'", "mxfp4"}));
+  std::swap(config["compression_config"], config["quantization_config"]);
+  copy.set_config(config);
+  CHECK(says(message(copy), {"'gptq'", "mxfp4"}));
+}
+
 TEST_CASE("a vector in float8 or packed pairs is refused", "[io][checkpoint]") {
   const std::string name = "model.layers.1.mlp.gate.e_score_correction_bias";
   for (const moe::Dtype type : {moe::Dtype::f8_e4m3, moe::Dtype::i8}) {

@@ -26,7 +26,7 @@ class ModelConfig {
       : json_(std::move(json)), path_(std::move(path)) {
     if (!json_.is_object()) detail::fail_file(path_, "is not a JSON object");
     for (const char* key : {"compression_config", "quantization_config"}) {
-      if (json_.contains(key)) quantization_ = json_[key];
+      if (!quantization_.is_object() && json_.contains(key)) quantization_ = json_[key];
     }
     model_type_ = text("model_type", "");
     const Json* names = find("architectures");
@@ -37,7 +37,8 @@ class ModelConfig {
     if (inner == json_.end() || !inner->is_object()) return;
     Json part = *inner;
     json_ = std::move(part);
-    if (has("quantization_config")) quantization_ = json_["quantization_config"];
+    const Json* own = find("quantization_config");
+    if (own != nullptr && own->is_object()) quantization_ = *own;
     text_model_type_ = text("model_type", "");
   }
 
