@@ -121,13 +121,14 @@ class WeightFinder {
                         ", expected floating-point scales");
     }
     const std::vector<Index> shape = squeezed(scales.shape);
-    if (whole && place.rows == place.shape[0] && shape == squeezed({rows, cols})) {
-      return {&t, &scales};
-    }
+    // A column of scales is not a row of as many: in two dimensions, 1 counts.
+    const auto are = [&](const std::vector<Index>& expected) {
+      return scales.shape.size() == 2 ? scales.shape == expected : shape == squeezed(expected);
+    };
+    const bool own = whole && place.rows == place.shape[0];
+    if (own && are({rows, cols})) return {&t, &scales};
     if (shape.empty()) return {&t, &scales, false, true};
-    if (whole && shape == squeezed({place.rows}) && place.rows == place.shape[0]) {
-      return {&t, &scales, false, true, 0, 1};
-    }
+    if (own && are({place.rows, 1})) return {&t, &scales, false, true, 0, 1};
     if (place.shape.size() == 3) return of_all_experts(t, scales, shape, place);
     SafeTensors::fail(scales, "is ", shape_text(scales.shape), ", expected ",
                       shape_text(std::vector<Index>{rows, cols}), ", [1] or [", place.rows, ", 1]");
