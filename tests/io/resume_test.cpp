@@ -174,6 +174,37 @@ TEST_CASE("an optimizer's state that does not fit is refused, and nothing is cha
              ContainsSubstring("optimizer.type is \"AdamW<float>\", expected \"Sgd<float>\""));
 }
 
+TEST_CASE("a gradient of nothing but negative zeros keeps its signs") {
+  const TemporaryFolder folder;
+  Run<moe::AdamW<float>> run({}, 1), loaded({}, 2);
+  run.layer.visit_parameters([](std::string_view name, auto& p) {
+    p.grad = p.value;
+    p.grad.setConstant(name == "router.weight" ? 0.0f : -0.0f);
+  });
+  run.state().save(folder / "run");
+  loaded.state().load(folder / "run");
+  loaded.layer.visit_parameters([](std::string_view name, auto& p) {
+    CAPTURE(std::string(name));
+    REQUIRE(p.grad.size() == p.value.size());
+    CHECK((p.grad.array() == 0).all());
+    const bool negative = std::signbit(p.grad.data()[p.grad.size() - 1]);
+    CHECK(negative == (name != "router.weight"));
+  });
+}
+
+TEST_CASE("a negative number of steps is refused") {
+  const TemporaryFolder folder;
+  Run<moe::AdamW<float>> run({}, 1), other({}, 1);
+  run.train(1);
+  Index& steps = GENERATE(true, false) ? run.optimizer.state().steps
+                                       : run.optimizer.state().parameters.front().steps;
+  steps = -1;
+  run.state().save(folder / "run");
+  CHECK_THAT(message_of<moe::FileError>([&] { other.state().load(folder / "run"); }),
+             ContainsSubstring("steps' is -1, expected at least 0"));
+  CHECK(other.optimizer.steps() == 0);
+}
+
 TEST_CASE("an optimizer's options are saved, and others refused") {
   const TemporaryFolder folder;
   const auto path = folder / "run";

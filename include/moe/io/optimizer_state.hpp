@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <string>
 #include <utility>
 
@@ -24,7 +25,8 @@ void save_optimizer(const std::string& name, OptimizerState<S>& state, M& module
   module.visit_parameters([&](std::string_view n, Parameter<S>& p) {
     const std::string full = name + "." + std::string(n);
     const auto begin = p.grad.data(), end = begin + p.grad.size();
-    if (p.grad.size() != 0 && std::all_of(begin, end, [](S v) { return v == 0; })) {
+    const auto is_zero = [](S v) { return v == 0 && !std::signbit(v); };
+    if (p.grad.size() != 0 && std::all_of(begin, end, is_zero)) {
       list.add(full + ".grad", dtype_of<S>(), {0}, nullptr);
     } else if (p.grad.size() != 0) {
       list.add(full + ".grad", p.grad);
