@@ -77,8 +77,8 @@ struct RouterWrapper {
   { base.check_growth(function); }
 
   /// Asked before a backward: is Base what it was when it filled the state?
-  void check_state(std::string_view function, const typename Base::State& state) const
-      requires requires(const Base& b) {
+  void check_state(std::string_view function, const typename Base::State& state) const requires
+      requires(const Base& b) {
     b.check_state(function, state);
   }
   { base.check_state(function, state); }
