@@ -64,7 +64,7 @@ class Svg {
                     at.x, at.y, size, fill.c_str(), kAnchors[static_cast<int>(anchor)]);
     if (bold) body_ += " font-weight=\"600\"";
     if (turn != 0) body_ += format(" transform=\"rotate(%g %.2f %.2f)\"", turn, at.x, at.y);
-    body_ += ">" + escaped(words) + "</text>\n";
+    body_.append(">").append(escaped(words)).append("</text>\n");
   }
 
   /// False when the file cannot be written.

@@ -32,14 +32,14 @@ struct Inner {
 };
 
 struct Options {
-  std::vector<Colour> colours;
-  std::vector<Kind> kinds;
-  std::vector<float> limits;
-  std::vector<bool> flags;
-  std::vector<std::string> names;
-  std::vector<std::vector<int>> nested;
-  std::vector<std::optional<int>> maybe;
-  std::vector<Inner> inner;
+  std::vector<Colour> colours = {};
+  std::vector<Kind> kinds = {};
+  std::vector<float> limits = {};
+  std::vector<bool> flags = {};
+  std::vector<std::string> names = {};
+  std::vector<std::vector<int>> nested = {};
+  std::vector<std::optional<int>> maybe = {};
+  std::vector<Inner> inner = {};
 
   template <class F>
   void visit(F&& f) {

@@ -95,7 +95,9 @@ class AtomicFile {
     int fd = -1;
     do {  // a name is taken when an earlier process of this number was killed
       temporary_ = path_;
-      temporary_ += "." + std::to_string(::getpid()) + "-" + std::to_string(counter++) + ".tmp";
+      std::string ending(".");  // appended to: GCC 12 warns of what "." + std::string inlines to
+      ending.append(std::to_string(::getpid())).append("-");
+      temporary_ += ending.append(std::to_string(counter++)).append(".tmp");
       fd = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     } while (fd < 0 && errno == EEXIST);
     if (fd < 0) {
