@@ -23,7 +23,9 @@ function(group name program repetitions seconds filter)
 endfunction()
 
 set(fast "(layer|unpacked|peer/(eigen_native|openblas|onednn_packed|torch))")
-group(01-mixtral-f32 bench_layer 3 0.1 "^${fast}/mixtral_small/f32/T:(1|64|512)/threads:1$")
+# Few tokens apart from many, and more often: a call is short, and a pause of the machine is not.
+group(00-mixtral-decode bench_layer 7 0.1 "^${fast}/mixtral_small/f32/T:1/threads:1$")
+group(01-mixtral-f32 bench_layer 3 0.1 "^${fast}/mixtral_small/f32/T:(64|512)/threads:1$")
 group(02-mixtral-f32-2 bench_layer 3 0.1 "^${fast}/mixtral_small/f32/T:(1|512)/threads:2$")
 group(03-mixtral-bf16 bench_layer 3 0.1 "^${fast}/mixtral_small/bf16/T:(1|512)/threads:1$")
 group(04-qwen-f32 bench_layer 3 0.1 "^${fast}/qwen3_30b/f32/T:(8|512)/threads:1$")
