@@ -72,13 +72,13 @@ Json describe_routed(const L& layer) {
 }
 
 template <class R, class G, class E>
-struct RoutedParts {
+struct ReadParts {
   std::vector<E> experts;
   R router;
   G gate;
   CapacityOptions capacity;
 
-  explicit RoutedParts(Section& at, Index width = 0)
+  explicit ReadParts(Section& at, Index width = 0)
       : experts(make_experts<E>(at, width)),
         router(make_router(at)),
         gate(at.part<G>("gate", "gate.")) {
@@ -92,26 +92,25 @@ struct RoutedParts {
   }
 };
 
-template <class S, class R, class G, class E>
-requires(
-    HasBlueprint<R>&& HasBlueprint<G>&& HasBlueprint<E>) struct Blueprint<MoeLayer<S, R, G, E>> {
-  using L = MoeLayer<S, R, G, E>;
+/// Of a layer that is no more than its parts.
+template <class L, class R, class G, class E>
+struct RoutedBlueprint {
   static Json describe(const L& layer) { return describe_routed(layer); }
   static L make(Section& at) {
-    RoutedParts<R, G, E> p(at);
+    ReadParts<R, G, E> p(at);
     return L(std::move(p.router), std::move(p.gate), std::move(p.experts), std::move(p.capacity));
   }
 };
 
 template <class S, class R, class G, class E>
+requires(HasBlueprint<R>&& HasBlueprint<G>&& HasBlueprint<E>) struct Blueprint<MoeLayer<S, R, G, E>>
+    : RoutedBlueprint<MoeLayer<S, R, G, E>, R, G, E> {
+};
+
+template <class S, class R, class G, class E>
 requires(
-    HasBlueprint<R>&& HasBlueprint<G>&& HasBlueprint<E>) struct Blueprint<ConcatLayer<S, R, G, E>> {
-  using L = ConcatLayer<S, R, G, E>;
-  static Json describe(const L& layer) { return describe_routed(layer); }
-  static L make(Section& at) {
-    RoutedParts<R, G, E> p(at);
-    return L(std::move(p.router), std::move(p.gate), std::move(p.experts), std::move(p.capacity));
-  }
+    HasBlueprint<R>&& HasBlueprint<G>&& HasBlueprint<E>) struct Blueprint<ConcatLayer<S, R, G, E>>
+    : RoutedBlueprint<ConcatLayer<S, R, G, E>, R, G, E> {
 };
 
 template <class S, class R, class G, class E>
@@ -128,7 +127,7 @@ requires(
     check_positive("moe::LatentLayer", "latent_dim", l);
     Parameter<S> down = at.parameter<S>("down.weight", l, d),
                  up = at.parameter<S>("up.weight", d, l);
-    RoutedParts<R, G, E> p(at, l);
+    ReadParts<R, G, E> p(at, l);
     return L(std::move(p.router), std::move(p.gate), std::move(down), std::move(up),
              std::move(p.experts), std::move(p.capacity));
   }
@@ -140,7 +139,7 @@ requires(HasBlueprint<R>&& HasBlueprint<E>) struct Blueprint<DenseLayer<S, R, E>
   using G = std::remove_cvref_t<decltype(std::declval<const L&>().gate())>;
   static Json describe(const L& layer) { return describe_routed(layer); }
   static L make(Section& at) {
-    RoutedParts<R, G, E> p(at);
+    ReadParts<R, G, E> p(at);
     return L(std::move(p.router), std::move(p.gate), std::move(p.experts));
   }
 };
