@@ -182,7 +182,7 @@ class Multiply {
         args.panels = std::min(step, panels - q);
         args.c = c_ + q * kLanes<S>;
         find_weights(args, group + q);
-        if (!one_tile_) prefetch_next(args, group, group + q + 1, group + panels);
+        args.next = one_tile_ ? this_stream(args) : next_slice(k0, group, group + q + 1, panels);
         tiles(args);
       }
     }
@@ -227,44 +227,50 @@ class Multiply {
     const std::uintptr_t next = panel < group ? 0 : strip_address(panel, half, k0);
     return here == 0 || next == 0 ? 0 : static_cast<Index>(next - here);
   }
+  /// First element of a strip; 0 where its place is not known beforehand.
   std::uintptr_t strip_address(Index panel, Index half, Index k0) const {
     const HalfPanel<S> h(p_.b, panel, half);
-    if (h.part.k_major || h.part.index != nullptr || h.first >= p_.b.cols) return 0;
-    return reinterpret_cast<std::uintptr_t>(h.part.data + h.first * h.part.stride + k0);
+    const Operand<S>& m = h.part;
+    if (m.index != nullptr || h.first >= p_.b.cols) return 0;
+    const bool tail = k0 >= m.split;
+    const Index k = tail ? k0 - m.split : k0;
+    const Index at = m.k_major ? k * m.stride + h.first : h.first * m.stride + k;
+    return reinterpret_cast<std::uintptr_t>((tail ? m.tail : m.data) + at);
   }
 
-  /// Asks for the slice after this one while its tiles run: memory and arithmetic then overlap.
-  void prefetch_next(TileArgs<S>& args, Index group, Index panel, Index end) const {
-    Index k0 = args.k0;
-    if (panel >= end) {
+  /// The weights of a single tile, 8 KB before their use.
+  Ahead this_stream(const TileArgs<S>& args) const {
+    constexpr Index kDistance = 8192;
+    return direct_ ? lines_of_panel(reinterpret_cast<std::uintptr_t>(args.b) + kDistance) : Ahead{};
+  }
+
+  /// The slice after that of `panel` - 1 and k0, to be asked for while that one is multiplied.
+  Ahead next_slice(Index k0, Index group, Index panel, Index panels) const {
+    if (panel >= group + panels) {
       panel = group;
       k0 += slice_;
       if (k0 >= groups_) {
-        panel = end;
+        panel = group + panels;
         k0 = 0;
       }
     }
-    if (panel >= p_.panel_end) return;
-    const Index kc = std::min(slice_, groups_ - k0);
-    constexpr auto kBytes = static_cast<Index>(sizeof(S));
+    if (panel >= p_.panel_end) return {};
     if (direct_) {
-      args.next[0] = {p_.b.packed + (panel * groups_ + k0) * kLanes<S>, 0, 1,
-                      kc * kLanes<S> * kBytes};
-      return;
+      const S* slice = p_.b.packed + (panel * groups_ + k0) * kLanes<S>;
+      return lines_of_panel(reinterpret_cast<std::uintptr_t>(slice));
     }
-    if (p_.b.bf16) return;
-    for (Index half = 0; half < (p_.b.gated ? 2 : 1); ++half) {
-      const Operand<S>& m = p_.b.part[half];
-      if (m.index != nullptr || k0 + kc > m.split) continue;
-      const Index width = p_.b.cols_per_panel();
-      const Index first = panel * width;
-      const Index count = std::min(width, p_.b.cols - first);
-      if (m.k_major) {
-        args.next[half] = {m.data + k0 * m.stride + first, m.stride * kBytes, kc, count * kBytes};
-      } else {
-        args.next[half] = {m.data + first * m.stride + k0, m.stride * kBytes, count, kc * kBytes};
-      }
-    }
+    if (p_.b.bf16) return {};
+    const std::uintptr_t half[2] = {strip_address(panel, 0, k0), strip_address(panel, 1, k0)};
+    if (half[0] == 0) return {};
+    const Operand<S>& m = p_.b.part[0];
+    const Index stride = m.stride * static_cast<Index>(sizeof(S));
+    return {
+        {half[0], half[1] == 0 ? half[0] : half[1]}, stride, m.k_major ? kHalf<S> * stride : 64};
+  }
+
+  static Ahead lines_of_panel(std::uintptr_t panel) {
+    constexpr Index kLine = 64;
+    return {{panel, panel + kLine}, 2 * kLine, 2 * kLine * kHalf<S>};
   }
 
   const KernelTable<S>& table_;

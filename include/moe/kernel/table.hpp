@@ -18,12 +18,14 @@ inline constexpr Index kLanes = static_cast<Index>(128 / sizeof(S));
 template <class S>
 inline constexpr Index kHalf = kLanes<S> / 2;
 
-/// Memory to bring nearer while a product runs: `rows` runs of `bytes`, `stride` bytes apart.
-struct Prefetch {
-  const void* data = nullptr;
-  Index stride = 0;
-  Index rows = 0;
-  Index bytes = 0;
+/// Weights to bring nearer while a product runs: for each of its k one line of 64 bytes per half
+/// panel. From k to k addresses grow by `step` bytes, but from the first of kHalf k, which are a line
+/// of a row, to that of the next kHalf by `jump`. Later panels' lines are as far on as the panels are.
+/// Nothing to ask for: `half` is zero.
+struct Ahead {
+  std::uintptr_t half[2] = {0, 0};
+  Index step = 0;
+  Index jump = 0;
 };
 
 /// c [rows, panels * kLanes] (+)= a b over the k-groups [k0, k0 + kc). `a` holds balanced tiles one
@@ -41,7 +43,7 @@ struct TileArgs {
   S* c;
   Index ldc;
   bool first;  ///< start from zero instead of continuing c
-  Prefetch next[2];
+  Ahead next;
 };
 
 /// dst[k * dst_stride + i] = element (first + i, k0 + k) for i < count. Row-wise: that element is

@@ -7,31 +7,48 @@
 MOE_NAMESPACE_BEGIN
 namespace detail::MOE_ISA {
 
-/// Walks over the lines of up to two prefetches, a few at a time: requests spread between the products
-/// cost nothing, a burst of them would fill the queues of the caches.
-struct PrefetchCursor {
-  const Prefetch* next;
-  const char* row = nullptr;
-  Index rows_left = 0, column = 0;
+/// What a tile asks for while it multiplies: from its `turn`-th share of Ahead on, two lines each
+/// `every` k. Requests spread among the products cost nothing, a burst of them fills the queues of the
+/// caches.
+struct AheadPart {
+  Ahead ahead;
+  Index every = 0;  ///< of how many passes each takes a share; 0: nothing to ask for
+  Index share = 0;  ///< requests per pass
+  Index turn = 0;
+};
 
-  static Index lines(const Prefetch& p) {
-    return p.data == nullptr ? 0 : p.rows * ((p.bytes + 63) / 64);
-  }
-  explicit PrefetchCursor(const Prefetch (&both)[2]) : next(both) { open(); }
-  void open() {
-    row = static_cast<const char*>(next->data);
-    rows_left = row == nullptr ? 0 : next->rows;
-  }
-  MOE_ALWAYS_INLINE void advance(Index count) {
-    for (; count > 0 && rows_left > 0; --count) {
-      __builtin_prefetch(row + column, 0, 2);
-      column += 64;
-      if (column < next->bytes) continue;
-      column = 0;
-      row += next->stride;
-      --rows_left;
+/// The requests of one pass over a panel of kc k. kRun: those before Ahead jumps.
+template <Index kRun>
+class Requests {
+ public:
+  MOE_ALWAYS_INLINE Requests(const AheadPart& part, Index pass, Index kc)
+      : step_(static_cast<std::uintptr_t>(part.ahead.step)),
+        jump_(static_cast<std::uintptr_t>(part.ahead.jump)) {
+    const bool any = part.turn + pass < part.every;
+    every = any ? part.every : kc;
+    const auto first = static_cast<std::uintptr_t>(any ? (part.turn + pass) * part.share : 0);
+    left_ = kRun - static_cast<Index>(first % kRun);
+    for (int i = 0; i < 2; ++i) {
+      // A pass without a turn asks for a line that is there.
+      start_[i] =
+          any ? part.ahead.half[i] + first / kRun * jump_ : reinterpret_cast<std::uintptr_t>(&part);
+      line_[i] = start_[i] + first % kRun * step_;
     }
   }
+  MOE_ALWAYS_INLINE void ask() {
+    for (std::uintptr_t& line : line_) {
+      __builtin_prefetch(reinterpret_cast<const void*>(line), 0, 2);
+      line += step_;
+    }
+    if (--left_ > 0) return;
+    left_ = kRun;
+    for (int i = 0; i < 2; ++i) line_[i] = start_[i] += jump_;
+  }
+  Index every;
+
+ private:
+  std::uintptr_t step_, jump_, start_[2], line_[2];
+  Index left_;
 };
 
 /// R token rows against P weight panels. A panel's two halves are covered W lanes at a time, so a
@@ -83,20 +100,20 @@ struct Tile {
      ...);
   }
 
-  /// a [kc][R]; panel p of b at b + p * stride, [kc][kLanes]. Every 16 k, `lines` lines of `next`.
+  /// a [kc][R]; panel p of b at b + p * stride, [kc][kLanes].
   static MOE_NOINLINE void run(const T* a, const T* b, Index stride, Index kc, T* c, Index ldc,
-                               bool first, PrefetchCursor& next, Index lines) noexcept {
+                               bool first, const AheadPart& ahead) noexcept {
     constexpr auto rows = std::make_index_sequence<R>();
     for (Index sub = 0; sub < kHalf<T>; sub += F::W) {
       V acc[R][kVectors];
       load_c(acc, c + sub, ldc, first, rows);
       const T* ak = a;
       const T* bk = b + sub;
-      for (Index left = kc; left > 0; left -= 16) {
-        if constexpr (P == 1) next.advance(lines);
-        for (Index k = left < 16 ? left : 16; k > 0; --k, ak += R, bk += kLanes<T>) {
-          step(acc, ak, bk, stride, rows);
-        }
+      Requests<kHalf<T>> requests(ahead, sub / F::W, kc);
+      for (Index left = kc; left > 0; left -= requests.every) {
+        requests.ask();
+        Index k = left < requests.every ? left : requests.every;
+        for (; k > 0; --k, ak += R, bk += kLanes<T>) step(acc, ak, bk, stride, rows);
       }
       store_c(acc, c + sub, ldc, rows);
     }
@@ -104,8 +121,8 @@ struct Tile {
 };
 
 template <class T>
-using TileFn = void (*)(const T*, const T*, Index, Index, T*, Index, bool, PrefetchCursor&,
-                        Index) noexcept;
+using TileFn = void (*)(const T*, const T*, Index, Index, T*, Index, bool,
+                        const AheadPart&) noexcept;
 
 /// Tiles of 1 to kMr rows against one panel.
 template <class F>
@@ -138,16 +155,27 @@ struct TileSet {
   }
 };
 
+/// Among how many passes the requests are divided; 0: none are made. A single tile asks for its own
+/// weights, in the first pass. From six rows per vector on its arithmetic takes about as long as their
+/// way from memory, and its loads, too far apart for the core to see enough of them, do not keep memory
+/// busy; for fewer rows the hardware does better alone.
+template <class F>
+Index part_count(const TileArgs<typename F::T>& g, Index tiles) {
+  constexpr Index kFewestRows = 6, kPasses = kHalf<typename F::T> / F::W;
+  if (g.next.half[0] == 0) return 0;
+  if (tiles > 1) return tiles * kPasses;
+  return g.rows < kFewestRows * kPasses ? 0 : 1;
+}
+
 template <class F>
 void multiply_tiles(const TileArgs<typename F::T>& g) {
   using T = typename F::T;
   const Index count = (g.rows + F::kMr - 1) / F::kMr;
   const Index small = g.rows / count;  // balanced: `large` tiles of small + 1 rows, then the rest
   const Index large = g.rows % count;
-  PrefetchCursor next(g.next);
-  const Index total = PrefetchCursor::lines(g.next[0]) + PrefetchCursor::lines(g.next[1]);
-  const Index stops = count * g.panels * (kHalf<T> / F::W) * ((g.kc + 15) / 16);
-  const Index lines = total == 0 ? 0 : total / stops + 1;
+  constexpr Index kPasses = kHalf<T> / F::W;
+  AheadPart part{g.next, part_count<F>(g, count), 0, 0};
+  if (part.every > 0) part.share = g.kc / part.every;
   for (Index p = 0; p < g.panels;) {
     Index width = g.panels - p;
     const T* b = g.b + p * g.b_stride;
@@ -156,15 +184,16 @@ void multiply_tiles(const TileArgs<typename F::T>& g) {
       const Index rows = small + (i < large ? 1 : 0);
       const TileFn<T> tile =
           count == 1 ? TileSet<F>::several_panels(rows, width) : TileSet<F>::one_panel(rows);
+      part.turn = i * kPasses;
       tile(g.a + row * g.a_depth + g.k0 * rows, b, g.b_stride, g.kc,
-           g.c + row * g.ldc + p * kLanes<T>, g.ldc, g.first, next, lines);
-      if (next.rows_left == 0 && next.next == g.next) {
-        ++next.next;
-        next.open();
-      }
+           g.c + row * g.ldc + p * kLanes<T>, g.ldc, g.first, part);
       row += rows;
     }
-    p += count == 1 ? width : 1;
+    const Index done = count == 1 ? width : 1;
+    p += done;
+    for (std::uintptr_t& half : part.ahead.half) {
+      if (half != 0) half += static_cast<std::uintptr_t>(done * g.b_stride) * sizeof(T);
+    }
   }
 }
 
