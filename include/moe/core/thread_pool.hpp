@@ -11,6 +11,7 @@
 #include <unsupported/Eigen/CXX11/ThreadPool>
 #endif
 #include <algorithm>
+#include <atomic>
 #include <memory>
 #include <thread>
 
@@ -19,14 +20,15 @@
 
 MOE_NAMESPACE_BEGIN
 
-/// `size()` threads, the caller's among them. Workers spin briefly for the next call, then sleep. One
-/// run() at a time: a pool shared by several callers needs a lock around their calls, or a pool each.
+/// `size()` threads, the caller's among them. Workers spin briefly for the next call, and the caller
+/// for the last worker, then they sleep. One run() at a time: a pool shared by several callers needs a
+/// lock around their calls, or a pool each.
 class ThreadPool {
  public:
   /// Throws std::invalid_argument unless threads is at least 1. Default: one per hardware thread.
   explicit ThreadPool(Index threads = hardware_threads()) : size_(threads) {
     detail::check_positive("moe::ThreadPool", "threads", threads);
-    if (threads > 1) workers_ = std::make_unique<Eigen::ThreadPool>(static_cast<int>(threads - 1));
+    if (threads > 1) workers_ = std::make_unique<Workers>(static_cast<int>(threads - 1));
   }
 
   static Index hardware_threads() {
@@ -39,25 +41,48 @@ class ThreadPool {
   template <class F>
   void run(F&& f) {
     if (!workers_) return f(Index{0});
-    Eigen::Barrier done(static_cast<unsigned>(size_ - 1));
     struct Call {
       std::remove_reference_t<F>* function;
-      Eigen::Barrier* done;
-    } call{std::addressof(f), &done};
+      std::atomic<int>* left;
+    } call{std::addressof(f), &workers_->left};
+    workers_->left.store(static_cast<int>(size_ - 1), std::memory_order_relaxed);
     for (Index i = 1; i < size_; ++i) {
       // Two words: std::function keeps them in place, so a call allocates nothing.
-      workers_->Schedule([c = &call, i] {
+      workers_->pool.Schedule([c = &call, i] {
+        std::atomic<int>& left = *c->left;  // `call` is gone as soon as the last worker counts down
         (*c->function)(i);
-        c->done->Notify();
+        if (left.fetch_sub(1, std::memory_order_acq_rel) == 1) left.notify_one();
       });
     }
     f(Index{0});
-    done.Wait();
+    workers_->wait();
   }
 
  private:
+  struct Workers {
+    explicit Workers(int threads) : pool(threads) {}
+
+    /// Shares of a call end at nearly the same time: sleeping and being woken takes longer than the rest
+    /// of most.
+    void wait() {
+      constexpr int kSpins = 2000;  // some 50 microseconds
+      for (int i = 0; i < kSpins; ++i) {
+        if (left.load(std::memory_order_acquire) == 0) return;
+#if defined(__x86_64__)
+        __builtin_ia32_pause();
+#elif defined(__aarch64__)
+        __asm__ volatile("yield");
+#endif
+      }
+      for (int n; (n = left.load(std::memory_order_acquire)) != 0;) left.wait(n);
+    }
+
+    std::atomic<int> left{0};  ///< workers that have not returned from the present call
+    Eigen::ThreadPool pool;    ///< last: its threads end before `left` does
+  };
+
   Index size_;
-  std::unique_ptr<Eigen::ThreadPool> workers_;
+  std::unique_ptr<Workers> workers_;
 };
 
 MOE_NAMESPACE_END
