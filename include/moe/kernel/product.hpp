@@ -172,11 +172,21 @@ class Multiply {
       slice_ = direct_ ? std::max<Index>(groups_, 1) : kFewRowsSlice / panels_per_call_;
   }
 
+  /// One row of a large product waits for memory, which likes one linear run better than four; in the
+  /// caches it waits for its few chains.
+  Index together() const {
+    constexpr Index kCached = 1 << 20;
+    const Index bytes =
+        (p_.panel_end - p_.panel_begin) * groups_ * kLanes<S> * static_cast<Index>(sizeof(S));
+    return rows_ == 1 && direct_ && bytes > kCached ? 1 : 4;
+  }
+
   void multiply_group(Index group, Index panels) {
     const auto tiles = pairs_ ? table_.tiles_bf16 : table_.tiles;
     for (Index k0 = 0; k0 == 0 || k0 < groups_; k0 += slice_) {
       const Index kc = std::min(slice_, groups_ - k0);
-      TileArgs<S> args{a_, groups_, k0, kc, rows_, nullptr, 0, 0, nullptr, ldc_, k0 == 0, {}};
+      TileArgs<S> args{a_, groups_,    k0,      kc,   rows_,   nullptr, 0,
+                       0,  together(), nullptr, ldc_, k0 == 0, {}};
       const Index step = one_tile_ && direct_ ? panels : panels_per_call_;
       for (Index q = 0; q < panels; q += step) {
         args.panels = std::min(step, panels - q);

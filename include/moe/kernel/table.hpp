@@ -40,6 +40,7 @@ struct TileArgs {
   const S* b;
   Index b_stride;
   Index panels;
+  Index together;  ///< panels that a tile of few rows may take at once
   S* c;
   Index ldc;
   bool first;  ///< start from zero instead of continuing c

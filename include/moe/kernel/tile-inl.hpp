@@ -177,7 +177,7 @@ void multiply_tiles(const TileArgs<typename F::T>& g) {
   AheadPart part{g.next, part_count<F>(g, count), 0, 0};
   if (part.every > 0) part.share = g.kc / part.every;
   for (Index p = 0; p < g.panels;) {
-    Index width = g.panels - p;
+    Index width = g.panels - p < g.together ? g.panels - p : g.together;
     const T* b = g.b + p * g.b_stride;
     Index row = 0;
     for (Index i = 0; i < count; ++i) {
