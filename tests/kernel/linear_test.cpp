@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: MIT
 #include "moe/kernel/linear.hpp"
 
+#include <cstring>
+
 #include "kernel/ffn_problem.hpp"
 #include "support/catch.hpp"
 #include "support/threads.hpp"
@@ -99,6 +101,22 @@ TEMPLATE_TEST_CASE("a linear map agrees with the textbook loop on every instruct
     check_against_double(LinearCase<TestType>(3, 600, 1030, 0));
     // Several blocks of rows and several slices: deeper than kc, more rows than mc.
     check_against_double(LinearCase<TestType>(401, 40, 1030, 0));
+    // Few columns of many rows, which change places: as logits, and as gradients of them.
+    check_against_double(LinearCase<TestType>(150, 7, 1030, 1));
+    check_against_double(LinearCase<TestType>(1030, 131, 4, 0));
+  }
+}
+
+TEST_CASE("a row of a linear map has the same bits among few rows and among many", "[kernel]") {
+  for (const Index n : {1, 4, 8}) {
+    const LinearCase<float> many(200, n, 50, 0);
+    const auto y = many.forward();
+    for (const Index m : {1, 5, 63, 64, 199}) {
+      LinearCase<float> few(m, n, 50, 0);
+      few.w = many.w, few.bias = many.bias;
+      std::copy_n(many.x.begin(), few.x.size(), few.x.begin());
+      CHECK(std::memcmp(few.forward().data(), y.data(), few.dy.size() * sizeof(float)) == 0);
+    }
   }
 }
 
@@ -116,7 +134,9 @@ TEST_CASE("a linear map has the same bits on every instruction set and any numbe
                          {13, 40, 257},
                          {150, 70, 130},
                          {6, 333, 1000},
-                         {800, 33, 90}}) {
+                         {800, 33, 90},
+                         {700, 7, 1030},
+                         {1030, 131, 4}}) {
     const LinearCase<float> c(m, n, k, 0);
     std::vector<float> y;
     std::vector<std::vector<float>> g;

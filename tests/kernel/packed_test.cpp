@@ -83,6 +83,24 @@ TEST_CASE("experts packed one by one, in any order, give the bits of those packe
   }
 }
 
+TEST_CASE("one row reads weights too large for the caches with the same bits", "[kernel]") {
+  constexpr Index kOutputs = 300, kInputs = 1100;
+  const auto x = random_values<float>(2 * kInputs, 1);
+  const auto w = random_values<float>(kOutputs * kInputs, 2);
+  const moe::PackedLinear<float> packed({w.data(), kOutputs, kInputs});
+  moe::LinearScratch<float> scratch;
+  for (moe::Isa isa : moe::available_isas()) {
+    const UseIsa use(isa);
+    std::vector<float> two(2 * kOutputs), one(kOutputs);
+    moe::linear_forward<float>({x.data(), 2, kInputs}, packed, nullptr, {two.data(), 2, kOutputs},
+                               scratch, {});
+    moe::linear_forward<float>({x.data(), 1, kInputs}, packed, nullptr, {one.data(), 1, kOutputs},
+                               scratch, {});
+    two.resize(one.size());
+    CHECK(same(one, two));
+  }
+}
+
 TEST_CASE("packed linear maps give the bits of the unpacked ones", "[kernel]") {
   for (moe::Isa isa : moe::available_isas()) {
     const UseIsa use(isa);

@@ -26,7 +26,7 @@ MOE_NAMESPACE_BEGIN
 class ThreadPool {
  public:
   /// Throws std::invalid_argument unless threads is at least 1. Default: one per hardware thread.
-  explicit ThreadPool(Index threads = hardware_threads()) : size_(threads) {
+  explicit ThreadPool(Index threads = hardware_threads()) {
     detail::check_positive("moe::ThreadPool", "threads", threads);
     if (threads > 1) workers_ = std::make_unique<Workers>(static_cast<int>(threads - 1));
   }
@@ -35,9 +35,10 @@ class ThreadPool {
     return std::max<Index>(1, static_cast<Index>(std::thread::hardware_concurrency()));
   }
 
-  Index size() const { return size_; }
+  Index size() const { return workers_ ? workers_->count + 1 : 1; }
 
-  /// Calls f(i) for each i in [0, size()), f(0) on the calling thread, and returns when all are done.
+  /// Calls f(i) for each i in [0, size()), f(0) on the calling thread, and returns when all are done. Not
+  /// from within f, which must not throw either.
   template <class F>
   void run(F&& f) {
     if (!workers_) return f(Index{0});
@@ -45,8 +46,9 @@ class ThreadPool {
       std::remove_reference_t<F>* function;
       std::atomic<int>* left;
     } call{std::addressof(f), &workers_->left};
-    workers_->left.store(static_cast<int>(size_ - 1), std::memory_order_relaxed);
-    for (Index i = 1; i < size_; ++i) {
+    MOE_ASSERT(workers_->left.load() == 0);
+    workers_->left.store(workers_->count, std::memory_order_relaxed);
+    for (Index i = 1; i <= workers_->count; ++i) {
       // Two words: std::function keeps them in place, so a call allocates nothing.
       workers_->pool.Schedule([c = &call, i] {
         std::atomic<int>& left = *c->left;  // `call` is gone as soon as the last worker counts down
@@ -60,12 +62,12 @@ class ThreadPool {
 
  private:
   struct Workers {
-    explicit Workers(int threads) : pool(threads) {}
+    explicit Workers(int threads) : count(threads), pool(threads) {}
 
     /// Shares of a call end at nearly the same time: sleeping and being woken takes longer than the rest
     /// of most.
     void wait() {
-      constexpr int kSpins = 2000;  // some 50 microseconds
+      constexpr int kSpins = 2000;  // 20 to 80 microseconds on x86
       for (int i = 0; i < kSpins; ++i) {
         if (left.load(std::memory_order_acquire) == 0) return;
 #if defined(__x86_64__)
@@ -77,11 +79,11 @@ class ThreadPool {
       for (int n; (n = left.load(std::memory_order_acquire)) != 0;) left.wait(n);
     }
 
-    std::atomic<int> left{0};  ///< workers that have not returned from the present call
-    Eigen::ThreadPool pool;    ///< last: its threads end before `left` does
+    const int count;
+    alignas(64) std::atomic<int> left{0};  ///< workers that have not returned from the present call
+    alignas(64) Eigen::ThreadPool pool;    ///< last: its threads end before `left` does
   };
 
-  Index size_;
   std::unique_ptr<Workers> workers_;
 };
 

@@ -23,6 +23,7 @@ struct LinearScratch {
 namespace detail {
 
 /// A quarter of a panel or less, as a small router's logits: most lanes of the product would be empty.
+/// Pays from two panels of rows on; rows that are gathered, and weights in bfloat16, cannot change places.
 template <class S>
 bool few_columns(const Operand<S>& a, Index rows, const PanelSource<S>& b) {
   return 4 * b.cols <= kLanes<S> && rows >= 2 * kLanes<S> && a.index == nullptr && !b.bf16;
@@ -32,8 +33,9 @@ bool few_columns(const Operand<S>& a, Index rows, const PanelSource<S>& b) {
 /// The same chains, so the same bits.
 template <class S>
 void multiply_store_turned(const Operand<S>& a, Index rows, Index depth, const PanelSource<S>& b,
-                           const S* bias, MatrixView<S> y, bool accumulate, Buffer<S>& work,
-                           Index threads, const ExecutorRef& executor) {
+                           const S* bias, MatrixView<S> y, bool accumulate, S* work,
+                           const ProductScratch<S>& sizes, Index threads,
+                           const ExecutorRef& executor) {
   const KernelTable<S>& table = kernels<S>();
   // A panel's lanes are columns of b, k after k.
   const Operand<S> few = b.packed == nullptr
@@ -42,12 +44,10 @@ void multiply_store_turned(const Operand<S>& a, Index rows, Index depth, const P
   PanelSource<S> tokens;
   tokens.part[0] = a;
   tokens.cols = rows;
-  const ProductScratch<S> sizes = scratch_for(table, b.cols, depth);
-  work.resize(sizes.total() * threads);
   run_threads(executor, threads, [&](Index i, Index n) {
     const Range mine = part_of(tokens.panels(), i, n);
     const Product<S> p{few, b.cols, depth, tokens, mine.begin, mine.end};
-    Multiply<S>(table, p, work.data() + i * sizes.total(), sizes).run([&](const Block<S>& c) {
+    Multiply<S>(table, p, work + i * sizes.total(), sizes).run([&](const Block<S>& c) {
       const Index first = c.panel * kLanes<S>;
       const Index count = std::min(c.panels * kLanes<S>, rows - first);
       for (Index t = 0; t < count; ++t) {
@@ -71,12 +71,14 @@ void multiply_store(const Operand<S>& a, Index rows, Index depth, const PanelSou
   const Index panels = b.panels();
   const Index threads =
       useful_threads(executor, static_cast<double>(rows) * static_cast<double>(depth * b.cols));
-  if (few_columns(a, rows, b)) {
-    return multiply_store_turned(a, rows, depth, b, bias, y, accumulate, work, threads, executor);
-  }
   const bool by_columns = threads == 1 || panels >= 4 * threads || rows < threads * table.mr;
   const ProductScratch<S> sizes = scratch_for(table, rows, depth);
   work.resize(sizes.total() * threads);
+  // The same scratch, though less would do: fewer rows may then take the other way without allocating.
+  if (few_columns(a, rows, b)) {
+    return multiply_store_turned(a, rows, depth, b, bias, y, accumulate, work.data(), sizes,
+                                 threads, executor);
+  }
   run_threads(executor, threads, [&](Index i, Index n) {
     const Range cols = by_columns ? part_of(panels, i, n) : Range{0, panels};
     const Range mine = by_columns ? Range{0, rows} : part_of(rows, i, n, table.mr);

@@ -167,9 +167,11 @@ class Multiply {
     constexpr Index kFewRowsSlice = 256;  // packed just before its only use: small enough for L1
     one_tile_ = rows_ <= table_.mr;
     panels_per_call_ = !one_tile_ || rows_ > 3 ? 1 : rows_ == 1 ? 4 : 2;
-    slice_ = table_.kc;
-    if (one_tile_)
-      slice_ = direct_ ? std::max<Index>(groups_, 1) : kFewRowsSlice / panels_per_call_;
+    const auto parts = [](Index n, Index size) { return (n + size - 1) / size; };
+    const Index groups = std::max<Index>(groups_, 1);
+    const Index even = parts(groups, parts(groups, table_.kc));
+    slice_ = parts(even, kHalf<S>) * kHalf<S>;  // at most kc, a multiple too
+    if (one_tile_) slice_ = direct_ ? groups : kFewRowsSlice / panels_per_call_;
   }
 
   /// One row of a large product waits for memory, which likes one linear run better than four; in the
@@ -224,6 +226,7 @@ class Multiply {
   /// Bytes from this strip of weights to the one packed two panels later, so that it can be
   /// prefetched: the strips are too short for the hardware to notice.
   Index next_strip(Index panel, Index half, Index k0) const {
+    if (p_.b.part[0].k_major) return 0;
     const Index group = p_.panel_begin + (panel - p_.panel_begin) / table_.nc * table_.nc;
     const Index end = std::min(group + table_.nc, p_.panel_end);
     const std::uintptr_t here = strip_address(panel, half, k0);
@@ -245,7 +248,8 @@ class Multiply {
     const bool tail = k0 >= m.split;
     const Index k = tail ? k0 - m.split : k0;
     const Index at = m.k_major ? k * m.stride + h.first : h.first * m.stride + k;
-    return reinterpret_cast<std::uintptr_t>((tail ? m.tail : m.data) + at);
+    return reinterpret_cast<std::uintptr_t>(tail ? m.tail : m.data) +
+           static_cast<std::uintptr_t>(at) * sizeof(S);
   }
 
   /// The weights of a single tile, 8 KB before their use.

@@ -35,6 +35,7 @@ class Requests {
       line_[i] = start_[i] + first % kRun * step_;
     }
   }
+  std::uintptr_t next_line(int half) const { return line_[half]; }
   MOE_ALWAYS_INLINE void ask() {
     for (std::uintptr_t& line : line_) {
       __builtin_prefetch(reinterpret_cast<const void*>(line), 0, 2);
@@ -156,15 +157,15 @@ struct TileSet {
 };
 
 /// Among how many passes the requests are divided; 0: none are made. A single tile asks for its own
-/// weights, in the first pass. From six rows per vector on its arithmetic takes about as long as their
+/// weights. With vectors of half a panel and from six rows on its arithmetic takes about as long as their
 /// way from memory, and its loads, too far apart for the core to see enough of them, do not keep memory
-/// busy; for fewer rows the hardware does better alone.
+/// busy; narrower vectors are rid of fewer rows' loads sooner, and the hardware does better alone.
 template <class F>
 Index part_count(const TileArgs<typename F::T>& g, Index tiles) {
   constexpr Index kFewestRows = 6, kPasses = kHalf<typename F::T> / F::W;
   if (g.next.half[0] == 0) return 0;
   if (tiles > 1) return tiles * kPasses;
-  return g.rows < kFewestRows * kPasses ? 0 : 1;
+  return kPasses == 1 && g.rows >= kFewestRows ? 1 : 0;
 }
 
 template <class F>
@@ -175,9 +176,10 @@ void multiply_tiles(const TileArgs<typename F::T>& g) {
   const Index large = g.rows % count;
   constexpr Index kPasses = kHalf<T> / F::W;
   AheadPart part{g.next, part_count<F>(g, count), 0, 0};
-  if (part.every > 0) part.share = g.kc / part.every;
+  if (part.every > 0) part.share = (g.kc + part.every - 1) / part.every;
   for (Index p = 0; p < g.panels;) {
-    Index width = g.panels - p < g.together ? g.panels - p : g.together;
+    const Index together = kPasses > 1 ? g.panels : g.together;  // narrow vectors wait for chains
+    Index width = g.panels - p < together ? g.panels - p : together;
     const T* b = g.b + p * g.b_stride;
     Index row = 0;
     for (Index i = 0; i < count; ++i) {
