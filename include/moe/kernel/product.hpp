@@ -170,7 +170,7 @@ class Multiply {
     const auto parts = [](Index n, Index size) { return (n + size - 1) / size; };
     const Index groups = std::max<Index>(groups_, 1);
     const Index even = parts(groups, parts(groups, table_.kc));
-    slice_ = parts(even, kHalf<S>) * kHalf<S>;  // at most kc, a multiple too
+    slice_ = parts(even, kHalf<S>) * kHalf<S>;  // at most kc, which is a multiple itself
     if (one_tile_) slice_ = direct_ ? groups : kFewRowsSlice / panels_per_call_;
   }
 

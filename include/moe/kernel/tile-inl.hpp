@@ -159,7 +159,7 @@ struct TileSet {
 /// Among how many passes the requests are divided; 0: none are made. A single tile asks for its own
 /// weights. With vectors of half a panel and from six rows on its arithmetic takes about as long as their
 /// way from memory, and its loads, too far apart for the core to see enough of them, do not keep memory
-/// busy; narrower vectors are rid of fewer rows' loads sooner, and the hardware does better alone.
+/// busy. With fewer rows, and with narrower vectors, whose tiles have no more, the hardware alone is better.
 template <class F>
 Index part_count(const TileArgs<typename F::T>& g, Index tiles) {
   constexpr Index kFewestRows = 6, kPasses = kHalf<typename F::T> / F::W;
