@@ -46,6 +46,16 @@ MOE_ALWAYS_INLINE bool at_border(const typename F::T* p, Index head) {
   return reinterpret_cast<std::uintptr_t>(p + head) % (F::W * sizeof(typename F::T)) == 0;
 }
 
+/// Stores n lanes, a whole vector past the cache if asked; p is then at a vector's border.
+template <class F>
+MOE_ALWAYS_INLINE void store_slots(typename F::T* p, typename F::V x, Index n, bool past_cache) {
+  if constexpr (requires { F::stream(p, x); }) {
+    if (past_cache && n >= F::W) return F::stream(p, x);
+  }
+  static_cast<void>(past_cache);
+  store_part<F>(p, x, n);
+}
+
 /// kSpan vectors side by side, indexed by constants only: they stay in registers.
 template <class F, class = std::make_index_sequence<kSpan>>
 struct Span;
@@ -109,11 +119,12 @@ struct CombineTurn {
 };
 
 template <class F>
-MOE_ALWAYS_INLINE void combine_part(const CombineTurn<typename F::T>& t, Index col, Index n) {
+MOE_ALWAYS_INLINE void combine_part(const CombineTurn<typename F::T>& t, Index col, Index n,
+                                    bool stream) {
   typename F::V sum = t.first ? F::zero() : load_part<F>(t.y + col, n);
   for (Index j = 0; j < t.n; ++j)
     sum = F::fma(F::set1(t.weight[j]), load_part<F>(t.row[j] + col, n), sum);
-  store_part<F>(t.y + col, sum, n);
+  store_slots<F>(t.y + col, sum, n, stream);
 }
 
 template <class F>
@@ -134,12 +145,12 @@ void combine_turn(const CombineTurn<typename F::T>& t) {
   const bool more_reads = !t.stream && t.n > 1;
   Index col = values_to_border<F>(more_reads ? t.row[0] : t.y, t.cols);
   const bool stream = t.stream && at_border<F>(t.y, col);
-  if (col > 0) combine_part<F>(t, 0, col);
+  if (col > 0) combine_part<F>(t, 0, col, false);
   for (; col + kColumns <= t.cols; col += kColumns) {
     if (stream) fetch_ahead(t.next_row, t.next, col, kColumns);
     combine_span<F>(t, col, stream);
   }
-  for (; col < t.cols; col += F::W) combine_part<F>(t, col, t.cols - col);
+  for (; col < t.cols; col += F::W) combine_part<F>(t, col, t.cols - col, stream);
 }
 
 template <class T>
@@ -191,10 +202,12 @@ struct SpreadTurn {
 };
 
 template <class F>
-MOE_ALWAYS_INLINE void spread_part(const SpreadTurn<typename F::T>& t, Index col, Index n) {
+MOE_ALWAYS_INLINE void spread_part(const SpreadTurn<typename F::T>& t, Index col, Index n,
+                                   bool stream) {
   const typename F::V x = load_part<F>(t.x + col, n);
-  for (Index j = 0; j < t.n; ++j)
-    store_part<F>(t.row[j] + col, t.scaled ? F::mul(F::set1(t.weight[j]), x) : x, n);
+  for (Index j = 0; j < t.n; ++j) {
+    store_slots<F>(t.row[j] + col, t.scaled ? F::mul(F::set1(t.weight[j]), x) : x, n, stream);
+  }
 }
 
 template <class F>
@@ -215,9 +228,9 @@ void spread_turn(const SpreadTurn<typename F::T>& t) {
   Index col = values_to_border<F>(t.row[0], t.cols);
   bool stream = t.stream;
   for (Index j = 0; j < t.n; ++j) stream = stream && at_border<F>(t.row[j], col);
-  if (col > 0) spread_part<F>(t, 0, col);
+  if (col > 0) spread_part<F>(t, 0, col, false);
   for (; col + kColumns <= t.cols; col += kColumns) spread_span<F>(t, col, stream);
-  for (; col < t.cols; col += F::W) spread_part<F>(t, col, t.cols - col);
+  for (; col < t.cols; col += F::W) spread_part<F>(t, col, t.cols - col, stream);
 }
 
 /// *dot[j] = <with[j], x> for R of the rows: as many chains, each in the order of the kernel dot.
