@@ -58,8 +58,8 @@ TEST_CASE("a thread pool may be moved, and end right after a call", "[core]") {
     moe::ThreadPool moved = std::move(pool);
     CHECK(moved.size() == 2);
     CHECK(runs_all(moved));
-    CHECK(pool.size() ==
-          1);  // NOLINT(bugprone-use-after-move): it falls back to the caller's thread
+    // What was moved from falls back to the caller's thread.
+    CHECK(pool.size() == 1);  // NOLINT(bugprone-use-after-move)
     CHECK(runs_all(pool));
   }
 }

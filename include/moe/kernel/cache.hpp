@@ -29,8 +29,8 @@ inline double cache_bytes() {
   return bytes;
 }
 
-/// True when a call reads and writes more than half the cache: the weights that are read next leave little
-/// of it there, and fetching a line only to overwrite it costs a third of the bandwidth.
+/// True when a call reads and writes more than half the cache: the weights that are read next leave
+/// little of it there, and fetching a line only to overwrite it costs a third of the bandwidth.
 inline bool overflows_cache(double bytes) { return 2 * bytes > cache_bytes(); }
 
 }  // namespace detail

@@ -194,7 +194,7 @@ class Multiply {
         args.panels = std::min(step, panels - q);
         args.c = c_ + q * kLanes<S>;
         find_weights(args, group + q);
-        args.next = one_tile_ ? this_stream(args) : next_slice(k0, group, group + q + 1, panels);
+        args.next = one_tile_ ? this_stream(args) : next_slice(group + q, k0);
         tiles(args);
       }
     }
@@ -223,33 +223,38 @@ class Multiply {
     }
   }
 
+  /// A slice of one panel.
+  struct Place {
+    Index panel, k0;
+  };
+  /// The slice that is multiplied `by` panels later: all panels of a group, then their next k.
+  Place later(Place at, Index by) const {
+    const Index group = p_.panel_begin + (at.panel - p_.panel_begin) / table_.nc * table_.nc;
+    const Index end = std::min(group + table_.nc, p_.panel_end);
+    at.panel += by;
+    if (at.panel < end) return at;
+    if (at.k0 + slice_ < groups_) return {at.panel - (end - group), at.k0 + slice_};
+    return {at.panel, 0};
+  }
+
   /// Bytes from this strip of weights to the one packed two panels later, so that it can be
   /// prefetched: the strips are too short for the hardware to notice.
   Index next_strip(Index panel, Index half, Index k0) const {
     if (p_.b.part[0].k_major) return 0;
-    const Index group = p_.panel_begin + (panel - p_.panel_begin) / table_.nc * table_.nc;
-    const Index end = std::min(group + table_.nc, p_.panel_end);
-    const std::uintptr_t here = strip_address(panel, half, k0);
-    panel += 2;
-    if (panel >= end && k0 + slice_ < p_.depth) {
-      panel -= end - group;
-      k0 += slice_;
-    } else if (panel >= end) {
-      k0 = 0;
-    }
-    const std::uintptr_t next = panel < group ? 0 : strip_address(panel, half, k0);
+    const std::uintptr_t here = strip_address({panel, k0}, half);
+    const std::uintptr_t next = strip_address(later({panel, k0}, 2), half);
     return here == 0 || next == 0 ? 0 : static_cast<Index>(next - here);
   }
   /// First element of a strip; 0 where its place is not known beforehand.
-  std::uintptr_t strip_address(Index panel, Index half, Index k0) const {
-    const HalfPanel<S> h(p_.b, panel, half);
+  std::uintptr_t strip_address(Place at, Index half) const {
+    const HalfPanel<S> h(p_.b, at.panel, half);
     const Operand<S>& m = h.part;
     if (m.index != nullptr || h.first >= p_.b.cols) return 0;
-    const bool tail = k0 >= m.split;
-    const Index k = tail ? k0 - m.split : k0;
-    const Index at = m.k_major ? k * m.stride + h.first : h.first * m.stride + k;
+    const bool tail = at.k0 >= m.split;
+    const Index k = tail ? at.k0 - m.split : at.k0;
+    const Index offset = m.k_major ? k * m.stride + h.first : h.first * m.stride + k;
     return reinterpret_cast<std::uintptr_t>(tail ? m.tail : m.data) +
-           static_cast<std::uintptr_t>(at) * sizeof(S);
+           static_cast<std::uintptr_t>(offset) * sizeof(S);
   }
 
   /// The weights of a single tile, 8 KB before their use.
@@ -258,23 +263,16 @@ class Multiply {
     return direct_ ? lines_of_panel(reinterpret_cast<std::uintptr_t>(args.b) + kDistance) : Ahead{};
   }
 
-  /// The slice after that of `panel` - 1 and k0, to be asked for while that one is multiplied.
-  Ahead next_slice(Index k0, Index group, Index panel, Index panels) const {
-    if (panel >= group + panels) {
-      panel = group;
-      k0 += slice_;
-      if (k0 >= groups_) {
-        panel = group + panels;
-        k0 = 0;
-      }
-    }
-    if (panel >= p_.panel_end) return {};
+  /// The slice after this one, to be asked for while this one is multiplied.
+  Ahead next_slice(Index panel, Index k0) const {
+    const Place next = later({panel, k0}, 1);
+    if (next.panel >= p_.panel_end) return {};
     if (direct_) {
-      const S* slice = p_.b.packed + (panel * groups_ + k0) * kLanes<S>;
+      const S* slice = p_.b.packed + (next.panel * groups_ + next.k0) * kLanes<S>;
       return lines_of_panel(reinterpret_cast<std::uintptr_t>(slice));
     }
     if (p_.b.bf16) return {};
-    const std::uintptr_t half[2] = {strip_address(panel, 0, k0), strip_address(panel, 1, k0)};
+    const std::uintptr_t half[2] = {strip_address(next, 0), strip_address(next, 1)};
     if (half[0] == 0) return {};
     const Operand<S>& m = p_.b.part[0];
     const Index stride = m.stride * static_cast<Index>(sizeof(S));

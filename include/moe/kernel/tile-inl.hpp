@@ -159,7 +159,8 @@ struct TileSet {
 /// Among how many passes the requests are divided; 0: none are made. A single tile asks for its own
 /// weights. With vectors of half a panel and from six rows on its arithmetic takes about as long as their
 /// way from memory, and its loads, too far apart for the core to see enough of them, do not keep memory
-/// busy. With fewer rows, and with narrower vectors, whose tiles have no more, the hardware alone is better.
+/// busy. With fewer rows, and with narrower vectors, whose tiles have no more, the hardware does better
+/// alone.
 template <class F>
 Index part_count(const TileArgs<typename F::T>& g, Index tiles) {
   constexpr Index kFewestRows = 6, kPasses = kHalf<typename F::T> / F::W;
@@ -177,8 +178,8 @@ void multiply_tiles(const TileArgs<typename F::T>& g) {
   constexpr Index kPasses = kHalf<T> / F::W;
   AheadPart part{g.next, part_count<F>(g, count), 0, 0};
   if (part.every > 0) part.share = (g.kc + part.every - 1) / part.every;
+  const Index together = kPasses > 1 ? g.panels : g.together;  // narrow vectors wait for chains
   for (Index p = 0; p < g.panels;) {
-    const Index together = kPasses > 1 ? g.panels : g.together;  // narrow vectors wait for chains
     Index width = g.panels - p < together ? g.panels - p : together;
     const T* b = g.b + p * g.b_stride;
     Index row = 0;
@@ -194,7 +195,7 @@ void multiply_tiles(const TileArgs<typename F::T>& g) {
     const Index done = count == 1 ? width : 1;
     p += done;
     for (std::uintptr_t& half : part.ahead.half) {
-      if (half != 0) half += static_cast<std::uintptr_t>(done * g.b_stride) * sizeof(T);
+      half += static_cast<std::uintptr_t>(done * g.b_stride) * sizeof(T);
     }
   }
 }
